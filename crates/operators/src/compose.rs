@@ -1,0 +1,176 @@
+//! The product of operators.
+
+use std::sync::Arc;
+
+use crate::{LinearOperator, Workspace, check_lengths, rounding};
+
+/// `A_n ... A_2 A_1`: affine maps that follow each other without a unit between them.
+#[derive(Clone, Debug)]
+pub struct Compose {
+    /// In the order in which they are applied: `factors[0]` reads the input.
+    factors: Vec<Arc<dyn LinearOperator>>,
+}
+
+impl Compose {
+    /// The product, given in the order of application.
+    ///
+    /// # Panics
+    /// If there is no factor or the shapes of neighbours do not meet.
+    #[must_use]
+    pub fn new(factors: Vec<Arc<dyn LinearOperator>>) -> Self {
+        assert!(!factors.is_empty(), "a product needs a factor");
+        for pair in factors.windows(2) {
+            assert_eq!(pair[0].rows(), pair[1].cols(), "neighbouring factors do not meet");
+        }
+        Self { factors }
+    }
+
+    fn last(&self) -> &Arc<dyn LinearOperator> {
+        &self.factors[self.factors.len() - 1]
+    }
+
+    fn chain<'a>(
+        factors: impl ExactSizeIterator<Item = &'a Arc<dyn LinearOperator>>,
+        input: &[f64],
+        output: &mut [f64],
+        ws: &mut Workspace,
+        len: impl Fn(&dyn LinearOperator) -> usize,
+        action: impl Fn(&dyn LinearOperator, &[f64], &mut [f64], &mut Workspace),
+    ) {
+        let count = factors.len();
+        let mut previous: Option<Vec<f64>> = None;
+        for (k, factor) in factors.enumerate() {
+            if k + 1 == count {
+                action(&**factor, previous.as_deref().unwrap_or(input), output, ws);
+            } else {
+                let mut next = ws.take(len(&**factor));
+                action(&**factor, previous.as_deref().unwrap_or(input), &mut next, ws);
+                if let Some(old) = previous.replace(next) {
+                    ws.give(old);
+                }
+            }
+        }
+        if let Some(old) = previous {
+            ws.give(old);
+        }
+    }
+}
+
+/// Work (multiply-adds) up to which the rows of an operator are formed one by one for their norms.
+const AFFORDABLE_ROW_WORK: usize = 1 << 31;
+
+/// Whether forming every row (one adjoint a row) is acceptable.
+pub(crate) fn rows_are_affordable(operator: &dyn LinearOperator) -> bool {
+    operator.multiply_adds().checked_mul(operator.rows()).is_some_and(|work| work <= AFFORDABLE_ROW_WORK)
+}
+
+/// Row norms by one adjoint a row. What rounding may have taken from a row is added back:
+/// `norm(row) <= norm(computed row) + gamma_n norm(|A|^T e_i)`.
+pub(crate) fn row_norms_by_adjoint(
+    operator: &dyn LinearOperator,
+    weights: Option<&[f64]>,
+    norms: &mut [f64],
+    ws: &mut Workspace,
+) {
+    check_lengths(operator, weights.map_or(operator.cols(), <[f64]>::len), norms.len());
+    let mut unit = ws.zeros(operator.rows());
+    let (mut row, mut absolute) = (ws.take(operator.cols()), ws.take(operator.cols()));
+    let error = rounding::gamma(operator.rounding_length() + 1);
+    for (i, norm) in norms.iter_mut().enumerate() {
+        unit[i] = 1.0;
+        operator.apply_adjoint(&unit, &mut row, ws);
+        operator.apply_abs_adjoint(&unit, &mut absolute, ws);
+        unit[i] = 0.0;
+        if let Some(weights) = weights {
+            for ((a, b), &w) in row.iter_mut().zip(&mut absolute).zip(weights) {
+                *a = rounding::mul_up(a.abs(), w);
+                *b = rounding::mul_up(*b, w);
+            }
+        }
+        *norm = rounding::add_up(
+            rounding::norm_up(&row),
+            rounding::mul_up(error, rounding::norm_up(&absolute)),
+        );
+    }
+    ws.give(unit);
+    ws.give(row);
+    ws.give(absolute);
+}
+
+impl LinearOperator for Compose {
+    fn rows(&self) -> usize {
+        self.last().rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.factors[0].cols()
+    }
+
+    fn apply(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        Self::chain(self.factors.iter(), x, y, ws, |f| f.rows(), |f, x, y, ws| f.apply(x, y, ws));
+    }
+
+    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        Self::chain(self.factors.iter().rev(), y, x, ws, |f| f.cols(), |f, y, x, ws| f.apply_adjoint(y, x, ws));
+    }
+
+    fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        Self::chain(self.factors.iter(), x, y, ws, |f| f.rows(), |f, x, y, ws| f.apply_abs(x, y, ws));
+    }
+
+    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        Self::chain(self.factors.iter().rev(), y, x, ws, |f| f.cols(), |f, y, x, ws| f.apply_abs_adjoint(y, x, ws));
+    }
+
+    /// Exact where outer factors have one entry a row and inner ones are diagonal (batch norms, reorderings, scales);
+    /// else by forming the rows where that is affordable; else `norm(a_i^T B D) <= (|A| row norms of B D)_i`.
+    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, weights.map_or(self.cols(), <[f64]>::len), norms.len());
+        let (first, rest) = (&self.factors[0], &self.factors[1..]);
+        if rest.is_empty() {
+            return first.row_norms(weights, norms, ws);
+        }
+        if let Some(mut inner) = first.diagonal_magnitudes() {
+            if let Some(weights) = weights {
+                inner.iter_mut().zip(weights).for_each(|(s, &w)| *s = rounding::mul_up(*s, w));
+            }
+            return Self { factors: rest.to_vec() }.row_norms(Some(&inner), norms, ws);
+        }
+        let before = &self.factors[..self.factors.len() - 1];
+        if let Some(entries) = self.last().monomial_rows() {
+            let mut inner = ws.take(self.last().cols());
+            Self { factors: before.to_vec() }.row_norms(weights, &mut inner, ws);
+            for (norm, (j, a)) in norms.iter_mut().zip(entries) {
+                *norm = rounding::mul_up(a, inner[j]);
+            }
+            ws.give(inner);
+        } else if rows_are_affordable(self) {
+            row_norms_by_adjoint(self, weights, norms, ws);
+        } else {
+            let mut inner = ws.take(self.last().cols());
+            Self { factors: before.to_vec() }.row_norms(weights, &mut inner, ws);
+            self.last().apply_abs(&inner, norms, ws);
+            ws.give(inner);
+        }
+    }
+
+    fn rounding_length(&self) -> usize {
+        self.factors.iter().map(|f| f.rounding_length()).sum()
+    }
+
+    fn abs_norm(&self) -> f64 {
+        self.factors.iter().fold(1.0, |norm, f| rounding::mul_up(norm, f.abs_norm()))
+    }
+
+    fn mark_active_cols(&self, active: &mut [bool]) {
+        self.factors[0].mark_active_cols(active);
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.factors.iter().map(|f| f.multiply_adds()).sum()
+    }
+}

@@ -1,0 +1,154 @@
+//! A dense matrix, row-major, stored in f32 or f64.
+
+use std::{fmt, sync::Arc};
+
+use crate::{LinearOperator, Workspace, check_lengths, rounding};
+
+/// A stored number that widens exactly to f64.
+pub trait Element: Copy + Send + Sync + Into<f64> + fmt::Debug + 'static {}
+impl Element for f32 {}
+impl Element for f64 {}
+
+/// A dense `rows x cols` matrix. Weights that came as f32 stay f32: the products are f64 all the same, with half the
+/// memory to read.
+#[derive(Clone)]
+pub struct Dense<T: Element> {
+    rows: usize,
+    cols: usize,
+    values: Arc<[T]>,
+}
+
+impl<T: Element> fmt::Debug for Dense<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dense({} x {})", self.rows, self.cols)
+    }
+}
+
+const LANES: usize = 8;
+
+impl<T: Element> Dense<T> {
+    /// A matrix from its values, row by row.
+    ///
+    /// # Panics
+    /// If there are not `rows * cols` values.
+    #[must_use]
+    pub fn new(rows: usize, cols: usize, values: Arc<[T]>) -> Self {
+        assert_eq!(Some(values.len()), rows.checked_mul(cols), "a dense matrix needs rows * cols values");
+        Self { rows, cols, values }
+    }
+
+    /// Row `i`.
+    #[must_use]
+    pub fn row(&self, i: usize) -> &[T] {
+        &self.values[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// All values, row by row.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// `sum of map(a_ij) * x_j` in eight lanes.
+    fn dot(&self, i: usize, x: &[f64], map: impl Fn(f64) -> f64) -> f64 {
+        let row = self.row(i);
+        let mut lanes = [0.0; LANES];
+        let (mut a, mut b) = (row.chunks_exact(LANES), x.chunks_exact(LANES));
+        for (a, b) in (&mut a).zip(&mut b) {
+            for k in 0..LANES {
+                lanes[k] += map(a[k].into()) * b[k];
+            }
+        }
+        for (k, (&a, &b)) in a.remainder().iter().zip(b.remainder()).enumerate() {
+            lanes[k] += map(a.into()) * b;
+        }
+        lanes.iter().sum()
+    }
+
+    fn accumulate(&self, y: &[f64], x: &mut [f64], map: impl Fn(f64) -> f64) {
+        x.fill(0.0);
+        for (i, &factor) in y.iter().enumerate() {
+            if factor != 0.0 {
+                for (x, &a) in x.iter_mut().zip(self.row(i)) {
+                    *x += map(a.into()) * factor;
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> LinearOperator for Dense<T> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+
+    fn apply(&self, x: &[f64], y: &mut [f64], _: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = self.dot(i, x, |a| a);
+        }
+    }
+
+    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], _: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        self.accumulate(y, x, |a| a);
+    }
+
+    fn apply_abs(&self, x: &[f64], y: &mut [f64], _: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = rounding::raise(self.dot(i, x, f64::abs), self.rounding_length());
+        }
+    }
+
+    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], _: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        self.accumulate(y, x, f64::abs);
+        let n = self.rounding_length();
+        x.iter_mut().for_each(|x| *x = rounding::raise(*x, n));
+    }
+
+    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, weights.map_or(self.cols, <[f64]>::len), norms.len());
+        let mut squares = ws.take(self.cols);
+        match weights {
+            Some(weights) => squares.iter_mut().zip(weights).for_each(|(s, &w)| *s = rounding::square_or_tiny(w)),
+            None => squares.fill(1.0),
+        }
+        for (i, norm) in norms.iter_mut().enumerate() {
+            // The squares of weight and scale add two roundings each to those of the dot product.
+            let sum = self.dot(i, &squares, rounding::square_or_tiny);
+            *norm = rounding::sqrt_up(rounding::raise(sum, self.cols.div_ceil(LANES) + LANES + 4));
+        }
+        ws.give(squares);
+    }
+
+    fn rounding_length(&self) -> usize {
+        // Rows: one product, a lane of cols / 8 sums, eight lanes. Columns: one sum a row.
+        (self.cols.div_ceil(LANES) + LANES).max(self.rows) + 1
+    }
+
+    fn abs_norm(&self) -> f64 {
+        let mut columns = vec![0.0; self.cols];
+        let mut widest: f64 = 0.0;
+        for i in 0..self.rows {
+            let mut sum = 0.0;
+            for (column, &a) in columns.iter_mut().zip(self.row(i)) {
+                let a: f64 = a.into();
+                *column += a.abs();
+                sum += a.abs();
+            }
+            widest = widest.max(sum);
+        }
+        let tallest = rounding::max_or_infinite(&columns);
+        rounding::from_sums(widest, tallest, self.rows + self.cols)
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.rows * self.cols
+    }
+}

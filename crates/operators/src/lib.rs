@@ -1,0 +1,147 @@
+//! Linear operators: matrix-free forward and adjoint, row norms, and what a rounding analysis needs of them.
+//!
+//! An operator is a real matrix `A` (rows x columns) that is never formed. Everything later — norms, bounds,
+//! certificates — sees a layer through [`LinearOperator`] only.
+
+mod compose;
+mod conv2d;
+mod dense;
+mod diagonal;
+mod masked;
+pub mod rounding;
+mod selection;
+mod sparse;
+mod sum;
+mod workspace;
+
+pub use compose::Compose;
+pub use conv2d::Conv2d;
+pub use dense::{Dense, Element};
+pub use diagonal::Diagonal;
+pub use lipbound_kernels::{ConvShape, ShapeError};
+pub use masked::Masked;
+pub use selection::Selection;
+pub use sparse::{Sparse, SparseError};
+pub use sum::Sum;
+pub use workspace::Workspace;
+
+use std::fmt::Debug;
+
+/// A real matrix `A`, known by its action.
+///
+/// Results are written into caller-owned slices, scratch comes from a [`Workspace`]: a step of an iterative method
+/// allocates nothing. The trait is object-safe, since a network holds operators of many kinds.
+///
+/// # Rounding
+/// For every kind, `apply` and `apply_adjoint` in floating point differ from the exact product by at most
+/// `gamma(n) * |A| |x|`, element by element, with `n` = [`rounding_length`](Self::rounding_length) and `|A| |x|` what
+/// [`apply_abs`](Self::apply_abs) bounds (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1, and
+/// its sum and product rules for composed operators). Underflow is not in that bound; weights are restricted to
+/// magnitudes for which it is irrelevant (see the `lipschitz` crate).
+///
+/// # Panics
+/// Methods panic when a slice does not have the length that [`rows`](Self::rows) or [`cols`](Self::cols) says.
+pub trait LinearOperator: Debug + Send + Sync {
+    /// Number of outputs.
+    fn rows(&self) -> usize;
+
+    /// Number of inputs.
+    fn cols(&self) -> usize;
+
+    /// `y = A x`.
+    fn apply(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace);
+
+    /// `x = A^T y`.
+    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace);
+
+    /// `y >= |A| x` for `x >= 0`: element-wise upper bounds, rounded outward. For composed operators `|A|` is the
+    /// product of the absolute factors.
+    fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace);
+
+    /// `x >= |A|^T y` for `y >= 0`, as [`apply_abs`](Self::apply_abs).
+    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace);
+
+    /// `norms[i] >= norm(a_i^T diag(weights))`, the norm of row `i`, rounded outward; `weights` (all >= 0) default to
+    /// one. Exact up to rounding, except for the rows of large composed operators, where it is an upper bound.
+    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace);
+
+    /// The `n` of the rounding bound above.
+    fn rounding_length(&self) -> usize;
+
+    /// An upper bound of the spectral norm of `|A|` (for composed operators: of the product of the absolute factors),
+    /// from row and column sums: `norm(|A|)^2 <= norm_1 norm_inf`. Cheap; it scales the rounding bounds.
+    fn abs_norm(&self) -> f64;
+
+    /// Clears the entries of `active` whose column is known to be zero.
+    fn mark_active_cols(&self, _active: &mut [bool]) {}
+
+    /// `y <- a A x - b y`, and the sum of squares of the new `y`: one half of a Lanczos step. With `b = 0` the old
+    /// `y` is not read.
+    fn recur(&self, a: f64, x: &[f64], b: f64, y: &mut [f64], ws: &mut Workspace) -> f64 {
+        recur_by(b, y, ws, |t, ws| self.apply(x, t, ws), a)
+    }
+
+    /// `x <- a A^T y - b x`, and the sum of squares of the new `x`: the other half of a Lanczos step.
+    fn recur_adjoint(&self, a: f64, y: &[f64], b: f64, x: &mut [f64], ws: &mut Workspace) -> f64 {
+        recur_by(b, x, ws, |t, ws| self.apply_adjoint(y, t, ws), a)
+    }
+
+    /// Multiply-adds of one `apply`, for predicting cost.
+    fn multiply_adds(&self) -> usize;
+
+    /// If every row has at most one entry: the column of each row and an upper bound of the magnitude of its entry.
+    /// Lets compositions keep exact row norms.
+    fn monomial_rows(&self) -> Option<Vec<(usize, f64)>> {
+        None
+    }
+
+    /// Upper bounds of the magnitudes on the diagonal, if the operator is diagonal.
+    fn diagonal_magnitudes(&self) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// The matrix itself, row by row. For small operators and tests.
+    fn to_dense(&self) -> Dense<f64> {
+        let (rows, cols) = (self.rows(), self.cols());
+        let mut ws = Workspace::new();
+        let mut values = vec![0.0; rows * cols];
+        if rows <= cols {
+            let mut unit = vec![0.0; rows];
+            for i in 0..rows {
+                unit[i] = 1.0;
+                self.apply_adjoint(&unit, &mut values[i * cols..(i + 1) * cols], &mut ws);
+                unit[i] = 0.0;
+            }
+        } else {
+            let (mut unit, mut column) = (vec![0.0; cols], vec![0.0; rows]);
+            for j in 0..cols {
+                unit[j] = 1.0;
+                self.apply(&unit, &mut column, &mut ws);
+                unit[j] = 0.0;
+                for (i, &value) in column.iter().enumerate() {
+                    values[i * cols + j] = value;
+                }
+            }
+        }
+        Dense::new(rows, cols, values.into())
+    }
+}
+
+fn recur_by(b: f64, y: &mut [f64], ws: &mut Workspace, action: impl FnOnce(&mut [f64], &mut Workspace), a: f64) -> f64 {
+    let mut product = ws.take(y.len());
+    action(&mut product, ws);
+    if b == 0.0 {
+        y.iter_mut().zip(&product).for_each(|(y, t)| *y = a * t);
+    } else {
+        y.iter_mut().zip(&product).for_each(|(y, t)| *y = a * t - b * *y);
+    }
+    ws.give(product);
+    rounding::sum_of_squares(y, 1.0)
+}
+
+/// Checks the slices of an application; one line at the head of every implementation.
+#[track_caller]
+pub(crate) fn check_lengths(operator: &dyn LinearOperator, x: usize, y: usize) {
+    assert_eq!(x, operator.cols(), "an input does not have one element a column");
+    assert_eq!(y, operator.rows(), "an output does not have one element a row");
+}

@@ -1,0 +1,124 @@
+//! `diag(r) A diag(d)`: an operator between two masks.
+
+use std::sync::Arc;
+
+use crate::{LinearOperator, Workspace, check_lengths, rounding};
+
+/// `diag(rows) A diag(cols)` with scales >= 0, the `R A D` of the affine-ReLU bound (arXiv 2008.06141, theorem 1).
+#[derive(Clone, Debug)]
+pub struct Masked {
+    inner: Arc<dyn LinearOperator>,
+    row_scale: Option<Vec<f64>>,
+    col_scale: Option<Vec<f64>>,
+}
+
+impl Masked {
+    /// The operator between two scales; `None` is all ones.
+    ///
+    /// # Panics
+    /// If a scale does not have one element for each row or column.
+    #[must_use]
+    pub fn new(inner: Arc<dyn LinearOperator>, rows: Option<Vec<f64>>, cols: Option<Vec<f64>>) -> Self {
+        check_lengths(
+            &*inner,
+            cols.as_ref().map_or(inner.cols(), Vec::len),
+            rows.as_ref().map_or(inner.rows(), Vec::len),
+        );
+        Self { inner, row_scale: rows, col_scale: cols }
+    }
+
+    fn between(
+        before: Option<&[f64]>,
+        after: Option<&[f64]>,
+        input: &[f64],
+        output: &mut [f64],
+        ws: &mut Workspace,
+        action: impl FnOnce(&[f64], &mut [f64], &mut Workspace),
+    ) {
+        match before {
+            Some(before) => {
+                let mut scaled = ws.take(input.len());
+                for ((s, x), d) in scaled.iter_mut().zip(input).zip(before) {
+                    *s = x * d;
+                }
+                action(&scaled, output, ws);
+                ws.give(scaled);
+            }
+            None => action(input, output, ws),
+        }
+        if let Some(after) = after {
+            output.iter_mut().zip(after).for_each(|(y, r)| *y *= r);
+        }
+    }
+}
+
+impl LinearOperator for Masked {
+    fn rows(&self) -> usize {
+        self.inner.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.inner.cols()
+    }
+
+    fn apply(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        let (before, after) = (self.col_scale.as_deref(), self.row_scale.as_deref());
+        Self::between(before, after, x, y, ws, |x, y, ws| self.inner.apply(x, y, ws));
+    }
+
+    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        let (before, after) = (self.row_scale.as_deref(), self.col_scale.as_deref());
+        Self::between(before, after, y, x, ws, |y, x, ws| self.inner.apply_adjoint(y, x, ws));
+    }
+
+    fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        let (before, after) = (self.col_scale.as_deref(), self.row_scale.as_deref());
+        Self::between(before, after, x, y, ws, |x, y, ws| self.inner.apply_abs(x, y, ws));
+        y.iter_mut().for_each(|y| *y = rounding::raise(*y, 2));
+    }
+
+    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        let (before, after) = (self.row_scale.as_deref(), self.col_scale.as_deref());
+        Self::between(before, after, y, x, ws, |y, x, ws| self.inner.apply_abs_adjoint(y, x, ws));
+        x.iter_mut().for_each(|x| *x = rounding::raise(*x, 2));
+    }
+
+    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
+        match (weights, self.col_scale.as_deref()) {
+            (Some(weights), Some(scale)) => {
+                let product: Vec<f64> = weights.iter().zip(scale).map(|(&w, &d)| rounding::mul_up(w, d)).collect();
+                self.inner.row_norms(Some(&product), norms, ws);
+            }
+            (weights, scale) => self.inner.row_norms(weights.or(scale), norms, ws),
+        }
+        if let Some(rows) = &self.row_scale {
+            norms.iter_mut().zip(rows).for_each(|(n, &r)| *n = rounding::mul_up(*n, r));
+        }
+    }
+
+    fn rounding_length(&self) -> usize {
+        self.inner.rounding_length() + 2
+    }
+
+    fn abs_norm(&self) -> f64 {
+        [&self.row_scale, &self.col_scale]
+            .into_iter()
+            .flatten()
+            .fold(self.inner.abs_norm(), |norm, scale| rounding::mul_up(norm, rounding::max_or_infinite(scale)))
+    }
+
+    fn mark_active_cols(&self, active: &mut [bool]) {
+        self.inner.mark_active_cols(active);
+        if let Some(scale) = &self.col_scale {
+            active.iter_mut().zip(scale).for_each(|(a, &d)| *a &= d != 0.0);
+        }
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.inner.multiply_adds()
+    }
+}
