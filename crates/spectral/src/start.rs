@@ -1,0 +1,66 @@
+//! Random start vectors and the probability that one is unlucky.
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::SeedableRng,
+};
+use rand_distr::{Distribution, StandardNormal};
+
+/// A vector with independent standard normal entries where `active`, zero elsewhere: its direction is uniform on the
+/// sphere of the active coordinates. `stream` separates the vectors that share a seed.
+#[must_use]
+pub fn gaussian(active: &[bool], seed: u64, stream: u64) -> Vec<f64> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(stream);
+    active.iter().map(|&a| if a { StandardNormal.sample(&mut generator) } else { 0.0 }).collect()
+}
+
+/// A `delta` such that a uniform unit vector `v` in `R^n` and any fixed unit vector `x` satisfy
+/// `P(|<x, v>| < delta) <= p`.
+///
+/// The exact value is `sqrt(I^-1_{1/2, (n-1)/2}(p))` with the inverse regularised incomplete beta function
+/// (Hochstenbach 2013, section 3). For `n >= 3` the density of `<x, v>` is largest at zero, where it is
+/// `gamma(n/2) / (sqrt(pi) gamma((n-1)/2)) <= sqrt((n-1) / (2 pi))` (Wendel's inequality), so
+/// `delta = p sqrt(pi / (2 (n-1)))` is on the safe side; it is within 2 % of the exact value for `p <= 0.2`.
+#[must_use]
+pub fn unlucky_overlap(n: usize, p: f64) -> f64 {
+    let delta = match n {
+        0 | 1 => return 1.0,
+        2 => (std::f64::consts::FRAC_PI_2 * p).sin(),
+        _ => p * (std::f64::consts::FRAC_PI_2 / (n - 1) as f64).sqrt(),
+    };
+    // A handful of roundings, all relative.
+    (delta * (1.0 - 1e-12)).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlap_is_unlucky_no_more_often_than_stated() {
+        for n in [1, 2, 3, 4, 10, 100] {
+            let (p, trials) = (0.2, 20_000);
+            let delta = unlucky_overlap(n, p);
+            let unlucky = (0..trials)
+                .filter(|&seed| {
+                    let v = gaussian(&vec![true; n], seed, 7);
+                    let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    v[0].abs() / norm < delta
+                })
+                .count();
+            // Three standard deviations above p would be 0.2085; the bound itself is on the safe side.
+            assert!(unlucky as f64 / trials as f64 <= 0.2085, "n = {n}: {unlucky} of {trials}");
+            assert!(n == 1 || unlucky as f64 / trials as f64 >= 0.15, "n = {n}: delta is needlessly small");
+        }
+    }
+
+    #[test]
+    fn streams_and_seeds_differ_and_repeat() {
+        let active = [true, false, true];
+        assert_eq!(gaussian(&active, 1, 0), gaussian(&active, 1, 0));
+        assert_ne!(gaussian(&active, 1, 0), gaussian(&active, 1, 1));
+        assert_ne!(gaussian(&active, 1, 0), gaussian(&active, 2, 0));
+        assert_eq!(gaussian(&active, 1, 0)[1], 0.0);
+    }
+}
