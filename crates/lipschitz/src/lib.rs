@@ -1,0 +1,32 @@
+//! ReLU networks and bounds on their local Lipschitz constants.
+//!
+//! [`Network`] is a validated graph of layers; [`layerwise`] bounds it layer by layer with the affine-ReLU theorem of
+//! Avant and Morgansen (arXiv 2008.06141), every norm a bracket and every number rounded outward.
+
+mod attained;
+mod error;
+mod layer;
+pub mod layerwise;
+mod layers;
+mod network;
+mod nominal;
+mod plan;
+mod pool;
+mod result;
+mod tensor;
+mod unit;
+
+pub use error::{BoundError, ErrorKind, ModelError};
+pub use layer::{Affine, Bias, Layer};
+pub use layers::{
+    AvgPool2d, BatchNorm2d, Conv2dOptions, MaxPool2dOptions, avg_pool2d, batch_norm2d, conv2d, flatten,
+    global_avg_pool2d, linear, max_pool2d, normalize, sparse, unit,
+};
+pub use layerwise::{bound, global_bound};
+pub use network::{Network, NetworkBuilder, Node};
+pub use pool::{MaxPool, PoolGeometry};
+pub use result::{
+    BoundMonitor, BoundOptions, BoundResult, LayerReport, Method, Quiet, StageKind, UnitCounts,
+};
+pub use tensor::{Tensor, TensorData};
+pub use unit::{Kind, Slope, Unit};

@@ -1,0 +1,84 @@
+//! The network at its nominal input, and what rounding did there.
+
+use lipbound_operators::{Workspace, rounding};
+
+use crate::{
+    Affine, Bias,
+    plan::{Action, Plan},
+};
+
+/// Values at x0, computed once for all epsilons.
+#[derive(Debug)]
+pub(crate) struct Nominal {
+    /// Every source: the input, then the output of each stage.
+    pub values: Vec<Vec<f64>>,
+    /// What each stage with a unit or an operator computes before its unit.
+    pub pre: Vec<Vec<f64>>,
+    /// By how much `pre` may differ from the exact image of the computed input, element by element.
+    pub local: Vec<Vec<f64>>,
+}
+
+impl Nominal {
+    pub fn new(plan: &Plan, input: &[f64], ws: &mut Workspace) -> Self {
+        let mut this = Self { values: vec![input.to_vec()], pre: Vec::new(), local: Vec::new() };
+        for stage in &plan.stages {
+            let x = &this.values[stage.inputs[0]];
+            let (pre, local, output) = match &stage.action {
+                Action::Affine { maps, unit, .. } => {
+                    let (pre, local) = affine_with_error(maps, x, ws);
+                    let output = unit.map_or_else(|| pre.clone(), |u| pre.iter().map(|&y| u.value(y)).collect());
+                    (pre, local, output)
+                }
+                Action::Pool(pool) => {
+                    let mut output = vec![0.0; pool.outputs()];
+                    pool.apply(x, &mut output);
+                    (Vec::new(), Vec::new(), output)
+                }
+                Action::Add => {
+                    let mut sum = x.clone();
+                    let mut size: Vec<f64> = x.iter().map(|v| v.abs()).collect();
+                    for &other in &stage.inputs[1..] {
+                        for ((s, size), v) in sum.iter_mut().zip(&mut size).zip(&this.values[other]) {
+                            *s += v;
+                            *size += v.abs();
+                        }
+                    }
+                    let gamma = rounding::gamma(stage.inputs.len());
+                    let local = size.into_iter().map(|s| rounding::mul_up(gamma, s)).collect();
+                    (Vec::new(), local, sum)
+                }
+            };
+            this.pre.push(pre);
+            this.local.push(local);
+            this.values.push(output);
+        }
+        this
+    }
+}
+
+/// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element:
+/// `e <- |A| (e + gamma |x|) + u |y| + bias error`, map by map (Higham, section 3.1).
+fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64>, Vec<f64>) {
+    let mut y = x.to_vec();
+    let mut error = vec![0.0; x.len()];
+    for Affine { operator, bias } in maps {
+        let gamma = rounding::gamma(operator.rounding_length());
+        error.iter_mut().zip(&y).for_each(|(e, x)| *e = rounding::add_up(*e, rounding::mul_up(gamma, x.abs())));
+        let mut next = vec![0.0; operator.rows()];
+        let mut next_error = vec![0.0; operator.rows()];
+        operator.apply(&y, &mut next, ws);
+        operator.apply_abs(&error, &mut next_error, ws);
+        if let Some(Bias { values, errors }) = bias {
+            for i in 0..next.len() {
+                // A sum with an exact zero is exact: units that read nothing but zeros have the value of their bias.
+                let exact = next_error[i] == 0.0 && next[i] == 0.0;
+                next[i] += values[i];
+                let from_bias = errors.as_ref().map_or(0.0, |e| e[i]);
+                let from_sum = if exact { 0.0 } else { rounding::mul_up(2.0 * rounding::UNIT_ROUNDOFF, next[i].abs()) };
+                next_error[i] = rounding::add_up(next_error[i], rounding::add_up(from_bias, from_sum));
+            }
+        }
+        (y, error) = (next, next_error);
+    }
+    (y, error)
+}

@@ -1,0 +1,114 @@
+//! What a bound says, and how it is asked for.
+
+use lipbound_spectral::{Guarantee, Monitor, NormBracket, NormOptions};
+
+use crate::Kind;
+
+/// How a bound shall be computed.
+#[derive(Clone, Debug)]
+pub struct BoundOptions {
+    /// Radii of the ball around the input.
+    pub epsilons: Vec<f64>,
+    /// Which constant.
+    pub kind: Kind,
+    /// Tolerance of each norm, failure probability of the whole result, limits and seed.
+    pub norm: NormOptions,
+}
+
+/// How an upper bound was composed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The product of layer constants (theory: arXiv 2008.06141).
+    Layerwise,
+}
+
+/// What a stage of the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// An affine map followed by a unit.
+    AffineUnit,
+    /// An affine map.
+    Affine,
+    /// A unit on its own.
+    Unit,
+    /// A max pool.
+    MaxPool,
+    /// A sum of branches.
+    Add,
+}
+
+/// Units of a stage by what the ball does to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCounts {
+    /// The output provably does not move.
+    pub still: usize,
+    /// The output moves, and is affine over the ball.
+    pub stable: usize,
+    /// The unit may change its piece.
+    pub unstable: usize,
+}
+
+/// One stage of a layerwise bound.
+#[derive(Clone, Debug)]
+pub struct LayerReport {
+    /// Name of the stage's heaviest layer.
+    pub name: String,
+    /// What the stage is.
+    pub kind: StageKind,
+    /// Names of the layers that were merged.
+    pub members: Vec<String>,
+    /// Shape that goes in.
+    pub input_shape: Vec<usize>,
+    /// Shape that comes out.
+    pub output_shape: Vec<usize>,
+    /// The stage's constant, `norm(R A D)`.
+    pub norm: NormBracket,
+    /// Radius of the ball that contains the stage's input.
+    pub epsilon_in: f64,
+    /// Radius of the ball that contains the stage's output.
+    pub epsilon_out: f64,
+    /// Its units; for stages without units, elements that do not move are still and all others stable.
+    pub units: UnitCounts,
+    /// Time spent.
+    pub seconds: f64,
+}
+
+/// An upper bound of a Lipschitz constant, with its story.
+#[derive(Clone, Debug)]
+pub struct BoundResult {
+    /// The constant is at most this.
+    pub upper: f64,
+    /// The constant is at least this: the largest ratio that was attained.
+    pub lower: f64,
+    /// Bracket of the layerwise formula itself: how much of `upper` is owed to norms not being exact.
+    pub product: (f64, f64),
+    /// Radius; infinite for a global bound.
+    pub epsilon: f64,
+    /// Which constant.
+    pub kind: Kind,
+    /// How it was composed.
+    pub method: Method,
+    /// Certainty of `upper`.
+    pub guarantee: Guarantee,
+    /// Probability that `upper` is wrong.
+    pub failure_probability: f64,
+    /// Seed of the start vectors.
+    pub seed: u64,
+    /// Time spent.
+    pub seconds: f64,
+    /// The stages.
+    pub layers: Vec<LayerReport>,
+}
+
+/// Observes a bound and may stop it.
+pub trait BoundMonitor: Monitor {
+    /// A stage begins: its name, how many stages of how many (over all epsilons) are done, and the epsilon.
+    fn stage(&self, _name: &str, _done: usize, _of: usize, _epsilon: f64) {}
+}
+
+/// A monitor that neither listens nor stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Monitor for Quiet {}
+impl BoundMonitor for Quiet {}
