@@ -1,0 +1,147 @@
+//! Reading the fields of a JSON object, each by name, with errors that say what would be right.
+
+use lipbound_lipschitz::ModelError;
+use serde_json::{Map, Value};
+
+/// The fields of an object that have not been read yet, and the names of those that have.
+pub(crate) struct Fields {
+    rest: Map<String, Value>,
+    known: Vec<&'static str>,
+}
+
+fn wrong(name: &str, expected: &str, value: &Value) -> ModelError {
+    let mut got = value.to_string();
+    if got.len() > 60 {
+        got = format!("{}…", got.chars().take(60).collect::<String>());
+    }
+    ModelError::model(format!("{name} must be {expected}, got {got}"))
+}
+
+impl Fields {
+    pub fn new(value: Value, what: &str) -> Result<Self, ModelError> {
+        match value {
+            Value::Object(rest) => Ok(Self { rest, known: Vec::new() }),
+            other => Err(wrong(what, "an object", &other)),
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.rest.remove(name).filter(|v| !v.is_null())
+    }
+
+    /// All fields must have been read.
+    pub fn finish(self) -> Result<(), ModelError> {
+        match self.rest.keys().next() {
+            None => Ok(()),
+            Some(unknown) => Err(ModelError::model(format!(
+                "unknown field '{unknown}'; known are {}",
+                self.known.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ")
+            ))),
+        }
+    }
+
+    pub fn string(&mut self, name: &'static str) -> Result<Option<String>, ModelError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(name, "a string", &other)),
+        }
+    }
+
+    pub fn required_string(&mut self, name: &'static str) -> Result<String, ModelError> {
+        self.string(name)?.ok_or_else(|| ModelError::model(format!("'{name}' is missing; it must be a string")))
+    }
+
+    pub fn array(&mut self, name: &'static str) -> Result<Option<Vec<Value>>, ModelError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(values)) => Ok(Some(values)),
+            Some(other) => Err(wrong(name, "an array", &other)),
+        }
+    }
+
+    pub fn boolean(&mut self, name: &'static str, default: bool) -> Result<bool, ModelError> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(other) => Err(wrong(name, "true or false", &other)),
+        }
+    }
+
+    pub fn number(&mut self, name: &'static str, default: f64) -> Result<f64, ModelError> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(value) => value.as_f64().ok_or_else(|| wrong(name, "a number", &value)),
+        }
+    }
+
+    /// One number or several.
+    pub fn numbers(&mut self, name: &'static str) -> Result<Vec<f64>, ModelError> {
+        let expected = "a number or an array of numbers";
+        match self.take(name) {
+            None => Err(ModelError::model(format!("'{name}' is missing; it must be {expected}"))),
+            Some(Value::Array(values)) => {
+                values.iter().map(|v| v.as_f64().ok_or_else(|| wrong(name, expected, v))).collect()
+            }
+            Some(value) => Ok(vec![value.as_f64().ok_or_else(|| wrong(name, expected, &value))?]),
+        }
+    }
+
+    pub fn whole(&mut self, name: &'static str) -> Result<Option<usize>, ModelError> {
+        self.take(name).map(|value| whole(&value).ok_or_else(|| wrong(name, "a whole number", &value))).transpose()
+    }
+
+    /// `n` or `[vertical, horizontal]`.
+    pub fn pair(&mut self, name: &'static str, default: [usize; 2]) -> Result<[usize; 2], ModelError> {
+        self.optional_pair(name).map(|pair| pair.unwrap_or(default))
+    }
+
+    pub fn optional_pair(&mut self, name: &'static str) -> Result<Option<[usize; 2]>, ModelError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        match wholes(&value).as_deref() {
+            Some(&[n]) => Ok(Some([n, n])),
+            Some(&[vertical, horizontal]) => Ok(Some([vertical, horizontal])),
+            _ => Err(wrong(name, "a whole number or [vertical, horizontal]", &value)),
+        }
+    }
+
+    pub fn required_pair(&mut self, name: &'static str) -> Result<[usize; 2], ModelError> {
+        self.optional_pair(name)?.ok_or_else(|| {
+            ModelError::model(format!("'{name}' is missing; it must be a whole number or [vertical, horizontal]"))
+        })
+    }
+
+    /// `n`, `[vertical, horizontal]` or `[top, left, bottom, right]`.
+    pub fn padding(&mut self, name: &'static str) -> Result<[usize; 4], ModelError> {
+        let Some(value) = self.take(name) else { return Ok([0; 4]) };
+        match wholes(&value).as_deref() {
+            Some(&[n]) => Ok([n; 4]),
+            Some(&[vertical, horizontal]) => Ok([vertical, horizontal, vertical, horizontal]),
+            Some(&[top, left, bottom, right]) => Ok([top, left, bottom, right]),
+            _ => Err(wrong(name, "a whole number, [vertical, horizontal] or [top, left, bottom, right]", &value)),
+        }
+    }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    // JSON from JavaScript writes 3, JSON from elsewhere may write 3.0.
+    let number = value.as_f64()?;
+    (number.fract() == 0.0 && (0.0..=2f64.powi(53)).contains(&number)).then_some(number as usize)
+}
+
+fn wholes(value: &Value) -> Option<Vec<usize>> {
+    match value {
+        Value::Array(values) => values.iter().map(whole).collect(),
+        single => whole(single).map(|n| vec![n]),
+    }
+}
+
+/// A shape: a non-empty array of whole numbers.
+pub(crate) fn shape(name: &str, values: Option<Vec<Value>>) -> Result<Vec<usize>, ModelError> {
+    let expected = "an array of whole numbers such as [1, 28, 28]";
+    let Some(values) = values else {
+        return Err(ModelError::model(format!("'{name}' is missing; it must be {expected}")));
+    };
+    wholes(&Value::Array(values.clone())).ok_or_else(|| wrong(name, expected, &Value::Array(values)))
+}
