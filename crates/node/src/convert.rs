@@ -1,0 +1,281 @@
+//! Values across the boundary.
+
+use std::time::Duration;
+
+use lipbound_lipschitz::{BoundResult, Kind, LayerReport, Method, StageKind, Tensor, TensorData};
+use lipbound_models::Memory;
+use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
+use napi::bindgen_prelude::{Either, Float32Array, Float64Array};
+use napi_derive::napi;
+
+use crate::error::Failure;
+
+/// A tensor in JavaScript.
+#[napi(object)]
+pub struct NativeTensor {
+    pub shape: Vec<f64>,
+    pub data: Either<Float32Array, Float64Array>,
+}
+
+/// Copies a tensor in: JavaScript may change its buffer while work runs.
+pub fn tensor_in(tensor: &NativeTensor, what: &str) -> Result<Tensor, Failure> {
+    let shape = shape_in(&tensor.shape, what)?;
+    let data = match &tensor.data {
+        Either::A(values) => TensorData::F32(values.as_ref().into()),
+        Either::B(values) => TensorData::F64(values.as_ref().into()),
+    };
+    Tensor::new(shape, data).map_err(|error| error.at(what).into())
+}
+
+pub fn shape_in(shape: &[f64], what: &str) -> Result<Vec<usize>, Failure> {
+    shape
+        .iter()
+        .map(|&d| {
+            if d.fract() == 0.0 && (0.0..4_294_967_296.0).contains(&d) {
+                Ok(d as usize)
+            } else {
+                Err(Failure::argument(format!("{what}: a shape has whole numbers below 2^32, got {d}")))
+            }
+        })
+        .collect()
+}
+
+pub fn tensor_out(tensor: &Tensor) -> NativeTensor {
+    NativeTensor {
+        shape: numbers(tensor.shape()),
+        data: match tensor.data() {
+            TensorData::F32(values) => Either::A(Float32Array::new(values.to_vec())),
+            TensorData::F64(values) => Either::B(Float64Array::new(values.to_vec())),
+        },
+    }
+}
+
+pub fn numbers(shape: &[usize]) -> Vec<f64> {
+    shape.iter().map(|&d| d as f64).collect()
+}
+
+/// Named tensors in memory.
+pub fn memory_in(names: Vec<String>, tensors: &[NativeTensor]) -> Result<Memory, Failure> {
+    if names.len() != tensors.len() {
+        return Err(Failure::argument(format!("{} names for {} tensors", names.len(), tensors.len())));
+    }
+    let mut memory = Memory::new();
+    for (name, tensor) in names.into_iter().zip(tensors) {
+        let tensor = tensor_in(tensor, &format!("tensor '{name}'"))?;
+        memory.insert(name, tensor);
+    }
+    Ok(memory)
+}
+
+/// Options of every norm.
+#[napi(object)]
+#[derive(Clone, Default)]
+pub struct NormOptions {
+    pub tolerance: Option<f64>,
+    pub failure_probability: Option<f64>,
+    pub max_steps: Option<f64>,
+    pub seed: Option<f64>,
+    #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
+    pub guarantee: Option<String>,
+    pub time_limit: Option<f64>,
+}
+
+/// Largest integer that a JavaScript number holds exactly.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+impl NormOptions {
+    pub fn read(&self) -> Result<spectral::NormOptions, Failure> {
+        let defaults = spectral::NormOptions::default();
+        let whole = |option: &str, value: f64| {
+            if value.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&value) {
+                Ok(value as u64)
+            } else {
+                Err(Failure::argument(format!("{option} must be a whole number from 0 to 2^53 - 1, got {value}")))
+            }
+        };
+        let options = spectral::NormOptions {
+            tolerance: self.tolerance.unwrap_or(defaults.tolerance),
+            failure_probability: self.failure_probability.unwrap_or(defaults.failure_probability),
+            max_steps: match self.max_steps {
+                Some(steps) => whole("maxSteps", steps)? as usize,
+                None => defaults.max_steps,
+            },
+            seed: match self.seed {
+                Some(seed) => whole("seed", seed)?,
+                None => random_seed()?,
+            },
+            stream: 0,
+            guarantee: match self.guarantee.as_deref() {
+                None | Some("auto") => GuaranteeRequest::Auto,
+                Some("deterministic") => GuaranteeRequest::Deterministic,
+                Some("probabilistic") => GuaranteeRequest::Probabilistic,
+                Some(other) => {
+                    return Err(Failure::argument(format!(
+                        "guarantee must be 'auto', 'deterministic' or 'probabilistic', got '{other}'"
+                    )));
+                }
+            },
+            time_limit: match self.time_limit {
+                None => None,
+                Some(seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
+                    Failure::argument(format!("timeLimit must be a number of seconds that is not negative, got {seconds}"))
+                })?),
+            },
+        };
+        options.validate()?;
+        Ok(options)
+    }
+}
+
+/// A seed from the operating system: nobody can have chosen a network against it.
+fn random_seed() -> Result<u64, Failure> {
+    getrandom::u64()
+        .map(|seed| seed & MAX_SAFE_INTEGER)
+        .map_err(|error| Failure::new("INTERNAL", format!("the system has no random numbers: {error}")))
+}
+
+pub fn kind_in(kind: &str) -> Result<Kind, Failure> {
+    match kind {
+        "centred" => Ok(Kind::Centred),
+        "uniform" => Ok(Kind::Uniform),
+        other => Err(Failure::argument(format!("kind must be 'centred' or 'uniform', got '{other}'"))),
+    }
+}
+
+/// A norm as a bracket.
+#[napi(object)]
+pub struct NormResult {
+    pub lower: f64,
+    pub upper: f64,
+    pub guarantee: String,
+    pub failure_probability: f64,
+    pub steps: f64,
+    pub termination: String,
+    pub method: String,
+    pub seed: Option<f64>,
+    pub seconds: f64,
+}
+
+fn guarantee_out(guarantee: Guarantee) -> String {
+    match guarantee {
+        Guarantee::Deterministic => "deterministic",
+        Guarantee::Probabilistic => "probabilistic",
+    }
+    .into()
+}
+
+pub fn norm_out(norm: &NormBracket, seed: u64, seconds: f64) -> NormResult {
+    NormResult {
+        lower: norm.lower,
+        upper: norm.upper,
+        guarantee: guarantee_out(norm.guarantee),
+        failure_probability: norm.failure_probability,
+        steps: norm.steps as f64,
+        termination: match norm.termination {
+            Termination::Converged => "converged",
+            Termination::StepLimit => "step-limit",
+            Termination::TimeLimit => "time-limit",
+            Termination::Complete => "complete",
+            Termination::Direct => "direct",
+        }
+        .into(),
+        method: match norm.method {
+            spectral::Method::Structure => "structure",
+            spectral::Method::Cholesky => "cholesky",
+            spectral::Method::Lanczos => "lanczos",
+            spectral::Method::Frobenius => "frobenius",
+            spectral::Method::RowColumnSums => "row-column-sums",
+        }
+        .into(),
+        seed: (norm.guarantee == Guarantee::Probabilistic).then_some(seed as f64),
+        seconds,
+    }
+}
+
+/// A bracket without a story.
+#[napi(object)]
+pub struct Bracket {
+    pub lower: f64,
+    pub upper: f64,
+}
+
+/// One stage of a layerwise bound.
+#[napi(object)]
+pub struct LayerResult {
+    pub name: String,
+    pub kind: String,
+    pub members: Vec<String>,
+    pub input_shape: Vec<f64>,
+    pub output_shape: Vec<f64>,
+    pub norm: NormResult,
+    pub epsilon_in: f64,
+    pub epsilon_out: f64,
+    pub still: f64,
+    pub stable: f64,
+    pub unstable: f64,
+    pub seconds: f64,
+}
+
+/// A bound with its story.
+#[napi(object)]
+pub struct NativeBoundResult {
+    pub upper: f64,
+    pub lower: f64,
+    pub product: Bracket,
+    pub epsilon: f64,
+    pub kind: String,
+    pub method: String,
+    pub guarantee: String,
+    pub failure_probability: f64,
+    pub seed: f64,
+    pub seconds: f64,
+    pub layers: Vec<LayerResult>,
+}
+
+pub fn bound_out(result: &BoundResult) -> NativeBoundResult {
+    NativeBoundResult {
+        upper: result.upper,
+        lower: result.lower,
+        product: Bracket { lower: result.product.0, upper: result.product.1 },
+        epsilon: result.epsilon,
+        kind: match result.kind {
+            Kind::Centred => "centred",
+            Kind::Uniform => "uniform",
+            Kind::Global => "global",
+        }
+        .into(),
+        method: match result.method {
+            Method::Layerwise => "layerwise",
+        }
+        .into(),
+        guarantee: guarantee_out(result.guarantee),
+        failure_probability: result.failure_probability,
+        seed: result.seed as f64,
+        seconds: result.seconds,
+        layers: result.layers.iter().map(|layer| layer_out(layer, result.seed)).collect(),
+    }
+}
+
+fn layer_out(layer: &LayerReport, seed: u64) -> LayerResult {
+    LayerResult {
+        name: layer.name.clone(),
+        kind: match layer.kind {
+            StageKind::AffineUnit => "affine-unit",
+            StageKind::Affine => "affine",
+            StageKind::Unit => "unit",
+            StageKind::MaxPool => "max-pool",
+            StageKind::Add => "add",
+        }
+        .into(),
+        members: layer.members.clone(),
+        input_shape: numbers(&layer.input_shape),
+        output_shape: numbers(&layer.output_shape),
+        norm: norm_out(&layer.norm, seed, layer.seconds),
+        epsilon_in: layer.epsilon_in,
+        epsilon_out: layer.epsilon_out,
+        still: layer.units.still as f64,
+        stable: layer.units.stable as f64,
+        unstable: layer.units.unstable as f64,
+        seconds: layer.seconds,
+    }
+}

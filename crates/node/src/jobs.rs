@@ -1,0 +1,94 @@
+//! Job threads: where everything long runs.
+//!
+//! A few threads of our own take jobs in the order they came. They are neither libuv's (whose pool file reads and DNS
+//! need) nor a global pool's. A job that panics rejects its promise and leaves the thread alive.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use napi::{
+    Env,
+    bindgen_prelude::{Either, Object, ToNapiValue},
+};
+
+use crate::error::Failure;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Most threads that `LIPBOUND_THREADS` may ask for.
+const MOST_THREADS: usize = 256;
+
+/// Number of job threads: `LIPBOUND_THREADS`, or as many as the machine runs at once.
+pub fn threads() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| {
+        let asked = std::env::var("LIPBOUND_THREADS").ok().and_then(|text| text.parse().ok());
+        asked
+            .filter(|&n: &usize| n >= 1)
+            .or_else(|| thread::available_parallelism().ok().map(Into::into))
+            .unwrap_or(1)
+            .min(MOST_THREADS)
+    })
+}
+
+fn queue() -> &'static Sender<Job> {
+    static QUEUE: OnceLock<Sender<Job>> = OnceLock::new();
+    static JOBS: OnceLock<Mutex<Receiver<Job>>> = OnceLock::new();
+    QUEUE.get_or_init(|| {
+        let (sender, receiver) = channel();
+        let jobs: &'static Mutex<Receiver<Job>> = JOBS.get_or_init(|| Mutex::new(receiver));
+        for i in 0..threads() {
+            // A thread that cannot be had leaves the work to the others.
+            let _ = thread::Builder::new().name(format!("lipbound-job-{i}")).spawn(move || {
+                loop {
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    match job {
+                        Ok(job) => job(),
+                        Err(_) => break,
+                    }
+                }
+            });
+        }
+        sender
+    })
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    format!("an internal error, please report it: {text}")
+}
+
+/// Runs `work` on a job thread; the promise resolves to its answer or its failure, and never rejects.
+///
+/// # Errors
+/// If Node-API cannot make a promise.
+pub fn run<T>(env: &Env, work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> napi::Result<Object<'_>>
+where
+    T: ToNapiValue + Send + 'static,
+{
+    let (deferred, promise) = env.create_deferred()?;
+    let job = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|payload| Err(Failure::new("INTERNAL", panic_message(&*payload))));
+        deferred.resolve(move |_| {
+            Ok(match outcome {
+                Ok(answer) => Either::A(answer),
+                Err(failure) => Either::B(failure),
+            })
+        });
+    };
+    // The receiver lives as long as the process.
+    let _ = queue().send(Box::new(job));
+    Ok(promise)
+}

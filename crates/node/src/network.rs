@@ -1,0 +1,217 @@
+//! A network and what is asked of it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lipbound_lipschitz::{self as lipschitz, BoundOptions, Layer, Network};
+use lipbound_models::Architecture;
+use napi::{
+    Env,
+    bindgen_prelude::{Function, Object},
+};
+use napi_derive::napi;
+
+use crate::{
+    cancel::CancelToken,
+    convert::{self, NativeTensor, NormOptions},
+    error::Failure,
+    jobs,
+    progress::{self, Progress, Reporter},
+};
+
+/// What a network is.
+#[napi(object)]
+pub struct NetworkSummary {
+    pub name: Option<String>,
+    pub input_shape: Vec<f64>,
+    pub output_shape: Vec<f64>,
+    pub parameters: f64,
+    pub units: f64,
+    pub classes: Option<Vec<String>>,
+    pub layers: Vec<LayerSummary>,
+}
+
+/// What a layer is.
+#[napi(object)]
+pub struct LayerSummary {
+    pub index: u32,
+    pub name: String,
+    #[napi(js_name = "type")]
+    pub kind: String,
+    pub input_shape: Vec<f64>,
+    pub output_shape: Vec<f64>,
+    pub parameters: f64,
+    pub units: f64,
+}
+
+/// Options of a bound.
+#[napi(object)]
+pub struct NativeBoundOptions {
+    pub epsilons: Vec<f64>,
+    #[napi(ts_type = "'centred' | 'uniform'")]
+    pub kind: String,
+    pub tolerance: Option<f64>,
+    pub failure_probability: Option<f64>,
+    pub max_steps: Option<f64>,
+    pub seed: Option<f64>,
+    #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
+    pub guarantee: Option<String>,
+    pub time_limit: Option<f64>,
+}
+
+impl NativeBoundOptions {
+    fn read(self) -> Result<BoundOptions, Failure> {
+        let norm = NormOptions {
+            tolerance: self.tolerance,
+            failure_probability: self.failure_probability,
+            max_steps: self.max_steps,
+            seed: self.seed,
+            guarantee: self.guarantee,
+            time_limit: self.time_limit,
+        };
+        Ok(BoundOptions { epsilons: self.epsilons, kind: convert::kind_in(&self.kind)?, norm: norm.read()? })
+    }
+}
+
+struct Loaded {
+    architecture: Architecture,
+    network: Network,
+}
+
+/// A network in native memory.
+#[napi]
+pub struct NativeNetwork {
+    /// Empty once disposed; running work holds its own reference.
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+impl NativeNetwork {
+    fn new(architecture: Architecture, network: Network) -> Self {
+        Self { loaded: Mutex::new(Some(Arc::new(Loaded { architecture, network }))) }
+    }
+
+    fn loaded(&self) -> Result<Arc<Loaded>, Failure> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(Failure::disposed)
+    }
+}
+
+#[napi]
+impl NativeNetwork {
+    /// A network from its architecture and tensors, which are copied.
+    #[napi(factory, catch_unwind)]
+    pub fn from_architecture(
+        architecture: String,
+        names: Vec<String>,
+        tensors: Vec<NativeTensor>,
+    ) -> Result<Self, napi::Error<String>> {
+        let build = || {
+            let architecture = Architecture::parse(&architecture)?;
+            let network = architecture.build(&convert::memory_in(names, &tensors)?)?;
+            Ok::<_, Failure>(Self::new(architecture, network))
+        };
+        Ok(build()?)
+    }
+
+    /// A network from its architecture and a safetensors file.
+    #[napi(ts_return_type = "Promise<NativeNetwork | Failure>")]
+    pub fn load(env: &Env, architecture: String, weights_path: String) -> napi::Result<Object<'_>> {
+        jobs::run(env, move || {
+            let architecture = Architecture::parse(&architecture)?;
+            let network = lipbound_models::load(&architecture, weights_path.as_ref())?;
+            Ok(Self::new(architecture, network))
+        })
+    }
+
+    /// Shapes, layers and counts.
+    #[napi(catch_unwind)]
+    pub fn summary(&self) -> Result<NetworkSummary, napi::Error<String>> {
+        let loaded = self.loaded()?;
+        let Loaded { architecture, network } = &*loaded;
+        let input_shape = |source: usize| {
+            if source == 0 { network.input_shape() } else { &network.nodes()[source - 1].shape }
+        };
+        let layers: Vec<LayerSummary> = network
+            .nodes()
+            .iter()
+            .enumerate()
+            .map(|(index, node)| LayerSummary {
+                index: index as u32,
+                name: node.name.clone(),
+                kind: node.kind.clone(),
+                input_shape: convert::numbers(input_shape(node.inputs[0])),
+                output_shape: convert::numbers(&node.shape),
+                parameters: node.parameters as f64,
+                units: match node.layer {
+                    Layer::Unit(_) | Layer::MaxPool(_) => node.shape.iter().product::<usize>() as f64,
+                    _ => 0.0,
+                },
+            })
+            .collect();
+        Ok(NetworkSummary {
+            name: architecture.name.clone(),
+            input_shape: convert::numbers(network.input_shape()),
+            output_shape: convert::numbers(network.output_shape()),
+            parameters: layers.iter().map(|l| l.parameters).sum(),
+            units: layers.iter().map(|l| l.units).sum(),
+            classes: architecture.classes.clone(),
+            layers,
+        })
+    }
+
+    /// The output for an input.
+    #[napi(ts_return_type = "Promise<NativeTensor | Failure>")]
+    pub fn evaluate<'env>(&self, env: &'env Env, input: NativeTensor) -> napi::Result<Object<'env>> {
+        let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
+        jobs::run(env, move || Ok(convert::tensor_out(&loaded?.network.evaluate(&input?)?)))
+    }
+
+    /// Upper bounds around an input, one an epsilon.
+    #[napi(ts_return_type = "Promise<NativeBoundResult[] | Failure>")]
+    pub fn bound<'env>(
+        &self,
+        env: &'env Env,
+        input: NativeTensor,
+        options: NativeBoundOptions,
+        token: &CancelToken,
+        on_progress: Option<Function<'_, Progress, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
+        let reporter = (token.clone(), progress::callback(on_progress)?);
+        jobs::run(env, move || {
+            let options = options.read()?;
+            let reporter = Reporter::new(reporter.0, reporter.1);
+            let results = lipschitz::bound(&loaded?.network, &input?, &options, &reporter)?;
+            Ok(results.iter().map(convert::bound_out).collect::<Vec<_>>())
+        })
+    }
+
+    /// An upper bound of the global constant.
+    #[napi(ts_return_type = "Promise<NativeBoundResult | Failure>")]
+    pub fn global_bound<'env>(
+        &self,
+        env: &'env Env,
+        options: NormOptions,
+        token: &CancelToken,
+        on_progress: Option<Function<'_, Progress, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let loaded = self.loaded();
+        let reporter = (token.clone(), progress::callback(on_progress)?);
+        jobs::run(env, move || {
+            let reporter = Reporter::new(reporter.0, reporter.1);
+            Ok(convert::bound_out(&lipschitz::global_bound(&loaded?.network, &options.read()?, &reporter)?))
+        })
+    }
+
+    /// Frees the network once no work uses it.
+    #[napi]
+    pub fn dispose(&self) {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Whether `dispose` was called.
+    #[napi(getter)]
+    pub fn disposed(&self) -> bool {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}

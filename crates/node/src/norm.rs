@@ -1,0 +1,47 @@
+//! The norm of one affine layer.
+
+use std::time::Instant;
+
+use lipbound_models::affine_layer;
+use lipbound_operators::Workspace;
+use lipbound_spectral::norm_bracket;
+use napi::{
+    Env,
+    bindgen_prelude::{Function, Object},
+};
+use napi_derive::napi;
+
+use crate::{
+    cancel::CancelToken,
+    convert::{self, NativeTensor, NormOptions},
+    jobs,
+    progress::{self, Progress, Reporter},
+};
+
+/// The bracket of the spectral norm of an affine layer.
+#[napi(ts_return_type = "Promise<NormResult | Failure>")]
+#[expect(clippy::too_many_arguments, reason = "the boundary is flat")]
+pub fn norm<'env>(
+    env: &'env Env,
+    layer: String,
+    names: Vec<String>,
+    tensors: Vec<NativeTensor>,
+    input_shape: Vec<f64>,
+    options: NormOptions,
+    token: &CancelToken,
+    on_progress: Option<Function<'_, Progress, ()>>,
+) -> napi::Result<Object<'env>> {
+    let memory = convert::memory_in(names, &tensors);
+    let callback = progress::callback(on_progress)?;
+    let token = token.clone();
+    jobs::run(env, move || {
+        let shape = convert::shape_in(&input_shape, "input")?;
+        let options = options.read()?;
+        let started = Instant::now();
+        let affine = affine_layer(&layer, &shape, &memory?)?;
+        let reporter = Reporter::new(token, callback);
+        reporter.begin("norm");
+        let norm = norm_bracket(&*affine.operator, &options, &reporter, &mut Workspace::new())?;
+        Ok(convert::norm_out(&norm, options.seed, started.elapsed().as_secs_f64()))
+    })
+}
