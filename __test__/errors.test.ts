@@ -1,0 +1,663 @@
+/** Bad input gets a clear error, with a code and the name of the culprit, and nothing else happens. */
+import { inspect } from 'node:util'
+
+import test from 'ava'
+import type { ExecutionContext } from 'ava'
+
+import {
+  InputError,
+  LipboundError,
+  avgPool2d,
+  batchNorm2d,
+  conv2d,
+  dropout,
+  errorTable,
+  flatten,
+  leakyRelu,
+  linear,
+  loadModel,
+  loadTensor,
+  maxPool2d,
+  norm,
+  normalize,
+  relu,
+  sequential,
+  sparse,
+  tensor,
+} from '../dist/index.js'
+import type { ErrorCode, Layer, Network } from '../dist/index.js'
+import { createDirectory, npy, rawNpy, rawSafetensors, safetensors } from './helpers/files.js'
+
+/** What a caller without a compiler may well do. */
+type Untyped = (...given: unknown[]) => unknown
+const untyped = (callee: unknown): Untyped => callee as Untyped
+
+/** Checks code and message, wherever the error comes from: a throw or a rejection. */
+async function fails(
+  t: ExecutionContext,
+  code: ErrorCode,
+  culprits: readonly RegExp[],
+  act: () => unknown,
+): Promise<void> {
+  const error: unknown = await Promise.resolve()
+    .then(act)
+    .then(
+      () => undefined,
+      (caught: unknown) => caught,
+    )
+  if (!(error instanceof LipboundError)) {
+    t.fail(`expected ${code}, but got ${inspect(error)}`)
+    return
+  }
+  t.is(error.code, code, error.message)
+  for (const culprit of culprits) t.regex(error.message, culprit)
+  t.true(error instanceof InputError)
+}
+
+const identity = (): Network =>
+  sequential({ input: [2] }, [
+    linear({
+      weight: [
+        [1, 0],
+        [0, 1],
+      ],
+    }),
+  ])
+const image = (): Network => sequential({ input: [1, 4, 4] }, [conv2d({ weight: [[[[1]]]] })])
+
+const files = createDirectory()
+test.after.always(() => {
+  files.remove()
+})
+
+test('every code of the table is stable and explained', (t) => {
+  t.deepEqual(Object.keys(errorTable), [
+    'ERR_LIPBOUND_ARGUMENT',
+    'ERR_LIPBOUND_SHAPE',
+    'ERR_LIPBOUND_VALUE',
+    'ERR_LIPBOUND_MODEL',
+    'ERR_LIPBOUND_FILE',
+    'ERR_LIPBOUND_DISPOSED',
+    'ERR_LIPBOUND_INTERNAL',
+  ])
+})
+
+test('an error has a name, a code, and the native error as its cause', async (t) => {
+  const error = await t.throwsAsync(image().evaluate([[1]]), { instanceOf: InputError })
+  t.is(error.name, 'InputError')
+  t.is(error.code, 'ERR_LIPBOUND_SHAPE')
+  t.true(error.cause instanceof Error)
+  t.regex(error.stack ?? '', /^InputError: /)
+})
+
+// Options -------------------------------------------------------------------------------------------------------
+
+const weight = [[[[1]]]]
+
+const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
+  'conv2d without options': [[/conv2d/, /undefined/], () => untyped(conv2d)()],
+  'conv2d without a weight': [[/conv2d/, /'weight'/, /tensor/], () => untyped(conv2d)({})],
+  'conv2d with an unknown option': [[/conv2d/, /'strides'/, /stride, /], () => untyped(conv2d)({ weight, strides: 2 })],
+  'conv2d with stride 0': [[/conv2d/, /'stride'/, /positive integer/, /got 0/], () => conv2d({ weight, stride: 0 })],
+  'conv2d with stride 1.5': [[/'stride'/, /1\.5/], () => conv2d({ weight, stride: 1.5 })],
+  'conv2d with three strides': [[/'stride'/, /\[ 1, 1, 1 \]/], () => untyped(conv2d)({ weight, stride: [1, 1, 1] })],
+  'conv2d with a stride in words': [[/'stride'/, /'two'/], () => untyped(conv2d)({ weight, stride: 'two' })],
+  'conv2d with padding -1': [[/'padding'/, /non-negative/, /-1/], () => conv2d({ weight, padding: -1 })],
+  'conv2d with three paddings': [
+    [/'padding'/, /\[top, left, bottom, right\]/],
+    () => untyped(conv2d)({ weight, padding: [1, 1, 1] }),
+  ],
+  'conv2d with dilation 0': [[/'dilation'/], () => conv2d({ weight, dilation: 0 })],
+  'conv2d with no groups': [[/'groups'/], () => conv2d({ weight, groups: 0 })],
+  'conv2d with an empty name': [[/'name'/, /non-empty/], () => conv2d({ weight, name: '' })],
+  'conv2d with null for a bias': [[/'bias'/, /null/], () => untyped(conv2d)({ weight, bias: null })],
+  'conv2d with a text among its weights': [
+    [/'weight'/, /\[0\]\[0\]\[0\]\[1\]/, /'x'/],
+    () => untyped(conv2d)({ weight: [[[[1, 'x']]]] }),
+  ],
+  'weights of integer type': [
+    [/'weight'/, /Float32Array or Float64Array/, /Int32Array/],
+    () => untyped(linear)({ weight: { shape: [1], data: new Int32Array(1) } }),
+  ],
+  'weights of a shape that is none': [
+    [/'weight'/, /positive integers/, /-1/],
+    () => linear({ weight: { shape: [-1], data: new Float64Array(1) } }),
+  ],
+  'weights that are a number': [[/'weight'/, /tensor/, /got 3/], () => untyped(linear)({ weight: 3 })],
+  'relu with an option': [[/relu/, /'inplace'/], () => untyped(relu)({ inplace: true })],
+  'relu with a number': [[/relu/, /object/], () => untyped(relu)(0.1)],
+  'flatten with an option': [[/flatten/, /'start'/], () => untyped(flatten)({ start: 1 })],
+  'leakyRelu with an infinite slope': [
+    [/leakyRelu/, /'negativeSlope'/, /Infinity/],
+    () => leakyRelu({ negativeSlope: Infinity }),
+  ],
+  'dropout with probability 2': [[/dropout/, /'p'/, /from 0 to 1/], () => dropout({ p: 2 })],
+  'maxPool2d without a kernel': [[/maxPool2d/, /'kernel'/], () => untyped(maxPool2d)({})],
+  'maxPool2d with a kernel of nothing': [[/maxPool2d/, /'kernel'/, /\[ 2, 0 \]/], () => maxPool2d({ kernel: [2, 0] })],
+  'maxPool2d with a word for a switch': [
+    [/'ceilMode'/, /true or false/, /'yes'/],
+    () => untyped(maxPool2d)({ kernel: 2, ceilMode: 'yes' }),
+  ],
+  'avgPool2d with dilation': [[/avgPool2d/, /'dilation'/], () => untyped(avgPool2d)({ kernel: 2, dilation: 1 })],
+  'batchNorm2d without a variance': [[/batchNorm2d/, /'runningVar'/], () => untyped(batchNorm2d)({ runningMean: [0] })],
+  'batchNorm2d with a negative eps': [
+    [/batchNorm2d/, /'eps'/, />= 0/],
+    () => batchNorm2d({ runningMean: [0], runningVar: [1], eps: -1 }),
+  ],
+  'normalize by zero': [
+    [/normalize/, /'std'/, /\[1\]/, /other than 0/],
+    () => normalize({ mean: [0, 0], std: [1, 0] }),
+  ],
+  'normalize by NaN': [[/normalize/, /'mean'/, /NaN/], () => normalize({ mean: [NaN], std: [1] })],
+  'sparse with a fractional index': [
+    [/sparse/, /'indices'/, /\[0\]/, /0\.5/],
+    () => sparse({ indptr: [0, 1], indices: [0.5], values: [1] }),
+  ],
+  'sparse with a negative index': [
+    [/sparse/, /'indices'/, /-1/],
+    () => sparse({ indptr: [0, 1], indices: [-1], values: [1] }),
+  ],
+  'tensor of words': [[/tensor/, /data\[1\]/, /'x'/], () => untyped(tensor)([2], [1, 'x'])],
+  'tensor of nothing': [[/tensor/, /data/, /undefined/], () => untyped(tensor)([2])],
+  'sequential without an input shape': [[/sequential/, /'input'/], () => untyped(sequential)({}, [relu()])],
+  'sequential with an empty input shape': [
+    [/sequential/, /'input'/, /\[\]/],
+    () => sequential({ input: [] }, [relu()]),
+  ],
+  'sequential with a batch of unknown size': [
+    [/sequential/, /'input'/, /-1/],
+    () => sequential({ input: [-1, 2] }, [relu()]),
+  ],
+  'sequential with one layer for a list': [
+    [/sequential/, /layers/, /array/],
+    () => untyped(sequential)({ input: [2] }, relu()),
+  ],
+  'sequential with a constructor for a layer': [
+    [/layers\[1\]/, /relu\(\)/],
+    () => untyped(sequential)({ input: [2] }, [relu(), relu]),
+  ],
+  'bound without options': [[/bound/, /object/, /undefined/], () => untyped(identity().bound.bind(identity()))([0, 0])],
+  'bound without epsilon': [[/bound/, /'epsilon'/], () => identity().bound([0, 0], {} as { epsilon: number })],
+  'bound with epsilon -1': [[/bound/, /'epsilon'/, />= 0/, /got -1/], () => identity().bound([0, 0], { epsilon: -1 })],
+  'bound with epsilon NaN': [[/'epsilon'/, /NaN/], () => identity().bound([0, 0], { epsilon: NaN })],
+  'bound with epsilon Infinity': [
+    [/'epsilon'/, /finite/, /Infinity/],
+    () => identity().bound([0, 0], { epsilon: Infinity }),
+  ],
+  'bound with a bad epsilon among good ones': [
+    [/'epsilon'\[1\]/, /-2/],
+    () => identity().bound([0, 0], { epsilon: [1, -2] }),
+  ],
+  'bound with no epsilon at all': [[/'epsilon'/, /\[\]/], () => identity().bound([0, 0], { epsilon: [] })],
+  'bound with an unknown option': [
+    [/'eps'/, /epsilon/],
+    () => identity().bound([0, 0], { eps: 1 } as unknown as { epsilon: number }),
+  ],
+  'bound of an unknown kind': [
+    [/'kind'/, /'centred', 'uniform'/, /'local'/],
+    () => identity().bound([0, 0], { epsilon: 1, kind: 'local' as 'centred' }),
+  ],
+  'bound by an unknown method': [
+    [/'method'/, /'magic'/],
+    () => identity().bound([0, 0], { epsilon: 1, method: 'magic' as 'auto' }),
+  ],
+  'bound with tolerance 0': [
+    [/'tolerance'/, /greater than 0/],
+    () => identity().bound([0, 0], { epsilon: 1, tolerance: 0 }),
+  ],
+  'bound with tolerance 2': [
+    [/'tolerance'/, /less than 1/],
+    () => identity().bound([0, 0], { epsilon: 1, tolerance: 2 }),
+  ],
+  'bound with failureProbability 0': [
+    [/'failureProbability'/],
+    () => identity().bound([0, 0], { epsilon: 1, failureProbability: 0 }),
+  ],
+  'bound with maxSteps 0': [
+    [/'maxSteps'/, /positive integer/],
+    () => identity().bound([0, 0], { epsilon: 1, maxSteps: 0 }),
+  ],
+  'bound with a fractional seed': [[/'seed'/, /0\.5/], () => identity().bound([0, 0], { epsilon: 1, seed: 0.5 })],
+  'bound with a seed that is no safe integer': [
+    [/'seed'/],
+    () => identity().bound([0, 0], { epsilon: 1, seed: 2 ** 53 }),
+  ],
+  'bound with an unknown guarantee': [
+    [/'guarantee'/, /'deterministic'/, /'sure'/],
+    () => identity().bound([0, 0], { epsilon: 1, guarantee: 'sure' as 'auto' }),
+  ],
+  'bound with no time': [[/'timeLimit'/], () => identity().bound([0, 0], { epsilon: 1, timeLimit: 0 })],
+  'bound with a signal that is none': [
+    [/'signal'/, /AbortSignal/],
+    () => identity().bound([0, 0], { epsilon: 1, signal: {} as AbortSignal }),
+  ],
+  'bound with a callback that is none': [
+    [/'onProgress'/, /function/],
+    () => untyped(identity().bound.bind(identity()))([0, 0], { epsilon: 1, onProgress: 1 }),
+  ],
+  'bound with an input of integer type': [
+    [/input/, /Uint8Array/],
+    () => untyped(identity().bound.bind(identity()))({ shape: [2], data: new Uint8Array(2) }, { epsilon: 1 }),
+  ],
+  'bound of nothing': [
+    [/input/, /undefined/],
+    () => untyped(identity().bound.bind(identity()))(undefined, { epsilon: 1 }),
+  ],
+  'globalBound with epsilon': [[/globalBound/, /'epsilon'/], () => identity().globalBound({ epsilon: 1 } as object)],
+  'norm without an input shape': [[/norm/, /'input'/], () => untyped(norm)(relu(), {})],
+  'norm of nothing': [[/norm/, /layer/, /conv2d/], () => untyped(norm)(undefined, { input: [2] })],
+  'loadModel of a file of another kind': [[/\.json or \.safetensors/, /lenet\.onnx/], () => loadModel('lenet.onnx')],
+  'loadModel of nothing': [[/path/, /undefined/], () => untyped(loadModel)()],
+  'loadModel with an unknown option': [
+    [/loadModel/, /'weights'/],
+    () => untyped(loadModel)('lenet.json', { weights: 'x' }),
+  ],
+  'loadModel with two architectures': [
+    [/'architecture'/, /lenet\.json/],
+    () => loadModel('lenet.json', { architecture: 'other.json' }),
+  ],
+  'loadModel with an architecture that is none': [
+    [/'architecture'/, /got 3/],
+    () => untyped(loadModel)('lenet.safetensors', { architecture: 3 }),
+  ],
+  'loadTensor of nothing': [[/loadTensor/, /path/], () => untyped(loadTensor)(undefined)],
+  'loadTensor of a web address': [
+    [/loadTensor/, /path or a file: URL/],
+    () => loadTensor(new URL('https://example.org/x.npy')),
+  ],
+}
+
+for (const [title, [culprits, act]] of Object.entries(badOptions)) {
+  test(`argument: ${title}`, (t) => fails(t, 'ERR_LIPBOUND_ARGUMENT', culprits, act))
+}
+
+// Values --------------------------------------------------------------------------------------------------------
+
+const badValues: Record<string, [culprits: RegExp[], act: () => unknown]> = {
+  'NaN among weights': [[/conv2d/, /'weight'/, /\[0, 0, 0, 1\]/, /NaN/], () => conv2d({ weight: [[[[1, NaN]]]] })],
+  'an infinite weight in a typed array': [
+    [/linear/, /'weight'/, /\[1, 0\]/, /-Infinity/],
+    () => linear({ weight: tensorOf([2, 1], [0, -Infinity]) }),
+  ],
+  'an infinite bias': [[/linear/, /'bias'/, /Infinity/], () => linear({ weight: [[1]], bias: [Infinity] })],
+  'NaN among sparse values': [
+    [/sparse/, /'values'/, /NaN/],
+    () => sparse({ indptr: [0, 1], indices: [0], values: [NaN] }),
+  ],
+  'NaN in a tensor': [[/tensor/, /\[1\]/, /NaN/], () => tensor([2], [0, NaN])],
+  'NaN in an input to bound': [[/bound/, /input/, /\[1\]/, /NaN/], () => identity().bound([0, NaN], { epsilon: 1 })],
+  'an infinite input to evaluate': [
+    [/evaluate/, /input/, /\[0\]/, /Infinity/],
+    () => identity().evaluate([Infinity, 0]),
+  ],
+  // The constructors check; whoever goes around them meets the native part's own check.
+  'NaN in a layer made by hand': [
+    [/layer|tensor/, /weight/, /NaN|finite/],
+    () =>
+      sequential({ input: [1] }, [{ type: 'linear', attributes: {}, tensors: { weight: tensorOf([1, 1], [NaN]) } }]),
+  ],
+}
+
+function tensorOf(shape: number[], entries: number[]): { shape: number[]; data: Float64Array } {
+  return { shape, data: Float64Array.from(entries) }
+}
+
+for (const [title, [culprits, act]] of Object.entries(badValues)) {
+  test(`value: ${title}`, (t) => fails(t, 'ERR_LIPBOUND_VALUE', culprits, act))
+}
+
+// Shapes --------------------------------------------------------------------------------------------------------
+
+const linear23 = (name?: string): Layer =>
+  linear({
+    name,
+    weight: [
+      [1, 2, 3],
+      [4, 5, 6],
+    ],
+  })
+
+const badShapes: Record<string, [culprits: RegExp[], act: () => unknown]> = {
+  'data that do not fill their shape': [[/tensor/, /\[2, 3\]/, /6/, /4/], () => tensor([2, 3], [1, 2, 3, 4])],
+  'ragged arrays': [[/'weight'\[1\]/, /1 entries/, /2/], () => linear({ weight: [[1, 2], [3]] })],
+  'a linear layer that takes more than there is': [
+    [/first/, /0/, /\[2, 3\]|3/, /\[4\]|4/],
+    () => sequential({ input: [4] }, [linear23('first')]),
+  ],
+  'the second of two layers that do not fit': [
+    [/linear2/, /1/, /3/, /2/],
+    () => sequential({ input: [3] }, [linear23(), linear23()]),
+  ],
+  'a linear layer behind an image': [
+    [/linear1/, /\[3, 1, 1\]|3.1.1/],
+    () => sequential({ input: [3, 1, 1] }, [linear23()]),
+  ],
+  'a convolution of a vector': [[/conv2d1/, /0/, /\[16\]|16/], () => sequential({ input: [16] }, [conv2d({ weight })])],
+  'a convolution of too many channels': [
+    [/conv2d1/, /2/, /1/],
+    () => sequential({ input: [2, 4, 4] }, [conv2d({ weight })]),
+  ],
+  'a convolution whose groups do not divide the channels': [
+    [/conv2d1/, /group/, /3/],
+    () => sequential({ input: [3, 4, 4] }, [conv2d({ weight: [[[[1]]], [[[1]]]], groups: 2 })]),
+  ],
+  'a kernel larger than its image': [
+    [/conv2d1/, /\[1, 1, 3, 3\]|3.3/, /\[1, 2, 2\]|2.2/],
+    () => sequential({ input: [1, 2, 2] }, [conv2d({ weight: tensor([1, 1, 3, 3], new Float64Array(9)) })]),
+  ],
+  'a window larger than its image': [
+    [/max_pool2d1/],
+    () => sequential({ input: [1, 2, 2] }, [maxPool2d({ kernel: 3 })]),
+  ],
+  'a weight of three dimensions': [
+    [/conv2d1/, /weight/],
+    () => sequential({ input: [1, 2, 2] }, [conv2d({ weight: [[[1]]] })]),
+  ],
+  'a bias of another length': [
+    [/linear1/, /bias/, /3/, /2/],
+    () =>
+      sequential({ input: [3] }, [
+        linear({
+          weight: [
+            [1, 2, 3],
+            [4, 5, 6],
+          ],
+          bias: [1, 2, 3],
+        }),
+      ]),
+  ],
+  'batch normalisation of more channels': [
+    [/batch_norm2d1/, /2/, /1/],
+    () => sequential({ input: [1, 2, 2] }, [batchNorm2d({ runningMean: [0, 0], runningVar: [1, 1] })]),
+  ],
+  'normalisation of more channels': [
+    [/normalize1/, /3/, /2/],
+    () => sequential({ input: [2, 1, 1] }, [normalize({ mean: [1, 2, 3], std: [1, 2, 3] })]),
+  ],
+  'an input of another shape to bound': [[/\[2\]|2/, /\[3\]|3/], () => identity().bound([1, 2, 3], { epsilon: 1 })],
+  'an input of another shape to evaluate': [
+    [/\[1, 4, 4\]/, /\[4, 4\]/],
+    () => image().evaluate(tensor([4, 4], new Float64Array(16))),
+  ],
+  'an input of as many entries in another shape': [
+    [/\[1, 4, 4\]/, /\[16\]/],
+    () => image().bound(new Float64Array(16), { epsilon: 1 }),
+  ],
+  'a norm over an input that does not fit': [[/linear/, /3/, /2/], () => norm(linear23(), { input: [2] })],
+}
+
+for (const [title, [culprits, act]] of Object.entries(badShapes)) {
+  test(`shape: ${title}`, (t) => fails(t, 'ERR_LIPBOUND_SHAPE', culprits, act))
+}
+
+// Models --------------------------------------------------------------------------------------------------------
+
+const handmade = (type: string, attributes: object = {}): Layer =>
+  ({ type, attributes, tensors: {} }) as unknown as Layer
+
+const badModels: Record<string, [culprits: RegExp[], act: () => unknown]> = {
+  'an empty network': [[/empty/], () => sequential({ input: [2] }, [])],
+  'an unknown layer': [[/gelu/, /1/], () => sequential({ input: [2] }, [relu(), handmade('gelu')])],
+  'an unknown field of a layer': [
+    [/relu1/, /slope/],
+    () => sequential({ input: [2] }, [handmade('relu', { slope: 1 })]),
+  ],
+  'a layer without its weights': [[/linear1/, /weight/], () => sequential({ input: [2] }, [handmade('linear')])],
+  'two layers of one name': [
+    [/twin/],
+    () => sequential({ input: [2] }, [relu({ name: 'twin' }), relu({ name: 'twin' })]),
+  ],
+  'a sparse matrix whose rows run backwards': [
+    [/sparse1/, /indptr/],
+    () => sequential({ input: [2] }, [sparse({ indptr: [0, 2, 1], indices: [0, 1], values: [1, 1] })]),
+  ],
+  'a sparse matrix that ends too early': [
+    [/sparse1/, /indptr|indices/],
+    () => sequential({ input: [2] }, [sparse({ indptr: [0, 1], indices: [0, 1], values: [1, 1] })]),
+  ],
+  'a sparse matrix with a column beyond its input': [
+    [/sparse1/, /5/, /2/],
+    () => sequential({ input: [2] }, [sparse({ indptr: [0, 1], indices: [5], values: [1] })]),
+  ],
+  'a negative variance': [
+    [/batch_norm2d1/, /running_var/],
+    () => sequential({ input: [1, 1, 1] }, [batchNorm2d({ runningMean: [0], runningVar: [-1] })]),
+  ],
+}
+
+for (const [title, [culprits, act]] of Object.entries(badModels)) {
+  test(`model: ${title}`, (t) => fails(t, 'ERR_LIPBOUND_MODEL', culprits, act))
+}
+
+// Architectures in files ------------------------------------------------------------------------------------------
+
+const architecture = {
+  format: 'lipbound-architecture',
+  version: 1,
+  input: [2],
+  weights: 'honest.safetensors',
+  layers: [{ type: 'linear', name: 'dense', weight: 'dense.weight' }],
+}
+const honest = safetensors({ 'dense.weight': { shape: [1, 2], data: new Float32Array([3, 4]) } })
+files.write('honest.safetensors', honest)
+
+const badArchitectures: Record<string, [code: ErrorCode, culprits: RegExp[], content: string]> = {
+  'not JSON': ['ERR_LIPBOUND_FILE', [/JSON/], '{ "format": '],
+  'not an object': ['ERR_LIPBOUND_MODEL', [], '[]'],
+  'of another format': ['ERR_LIPBOUND_MODEL', [/format/, /onnx/], JSON.stringify({ ...architecture, format: 'onnx' })],
+  'of a later version': ['ERR_LIPBOUND_MODEL', [/version/, /99/], JSON.stringify({ ...architecture, version: 99 })],
+  'without weights': ['ERR_LIPBOUND_MODEL', [/weights/], JSON.stringify({ ...architecture, weights: undefined })],
+  'with weights in another directory': [
+    'ERR_LIPBOUND_MODEL',
+    [/weights/, /\.\.\/honest/],
+    JSON.stringify({ ...architecture, weights: '../honest.safetensors' }),
+  ],
+  'without layers': ['ERR_LIPBOUND_MODEL', [/layers/], JSON.stringify({ ...architecture, layers: undefined })],
+  'with no layers': ['ERR_LIPBOUND_MODEL', [/empty|at least one/], JSON.stringify({ ...architecture, layers: [] })],
+  'with an unknown layer': [
+    'ERR_LIPBOUND_MODEL',
+    [/softmax/],
+    JSON.stringify({ ...architecture, layers: [{ type: 'softmax' }] }),
+  ],
+  'with an unknown field': ['ERR_LIPBOUND_MODEL', [/inputs/], JSON.stringify({ ...architecture, inputs: [2] })],
+  'with an unknown field in a layer': [
+    'ERR_LIPBOUND_MODEL',
+    [/dense/, /0/, /weigth/],
+    JSON.stringify({ ...architecture, layers: [{ type: 'linear', name: 'dense', weigth: 'dense.weight' }] }),
+  ],
+  'that names a tensor that is not there': [
+    'ERR_LIPBOUND_MODEL',
+    [/dense/, /other\.weight/],
+    JSON.stringify({ ...architecture, layers: [{ type: 'linear', name: 'dense', weight: 'other.weight' }] }),
+  ],
+  'that does not fit its weights': [
+    'ERR_LIPBOUND_SHAPE',
+    [/dense/, /0/, /3/, /2/],
+    JSON.stringify({ ...architecture, input: [3] }),
+  ],
+}
+
+for (const [title, [code, culprits, content]] of Object.entries(badArchitectures)) {
+  test(`architecture: a file ${title}`, async (t) => {
+    const name = `architecture ${title}.json`
+    const path = files.write(name, content)
+    await fails(t, code, [new RegExp(escape(name)), ...culprits], () => loadModel(path))
+  })
+}
+
+test('architecture: an honest one loads', async (t) => {
+  const path = files.write('honest.json', JSON.stringify(architecture))
+  using byArchitecture = await loadModel(path)
+  t.deepEqual([...(await byArchitecture.evaluate([1, 10])).data], [43])
+  using byWeights = await loadModel(path.replace('.json', '.safetensors'))
+  t.is(byWeights.summary.layers[0]?.name, 'dense')
+  using byBoth = await loadModel(new URL(`file://${path.replace('.json', '.safetensors')}`), { architecture })
+  t.is(byBoth.summary.parameters, 2)
+})
+
+// Damaged files -------------------------------------------------------------------------------------------------
+
+const entry = (begin: number, end: number, shape = [(end - begin) / 4], dtype = 'F32') =>
+  ({ dtype, shape, data_offsets: [begin, end] }) as const
+const data = new Uint8Array(16)
+
+const badSafetensors: Record<string, [culprits: RegExp[], content: Uint8Array]> = {
+  'that is empty': [[], new Uint8Array(0)],
+  'cut off in its header length': [[], new Uint8Array(5)],
+  'cut off in its header': [[/header/], honest.subarray(0, 20)],
+  'cut off in its data': [[/dense\.weight/], honest.subarray(0, honest.length - 1)],
+  'with a header longer than itself': [[/header/], rawSafetensors({}, data, 1_000_000n)],
+  'with a header of 2^63 bytes': [[/header/], rawSafetensors({}, data, 2n ** 63n)],
+  'with a header of almost 2^64 bytes': [[/header/], rawSafetensors({}, data, 2n ** 64n - 1n)],
+  'whose header is not JSON': [[/header/], rawSafetensors('{"a": ', data)],
+  'whose header is not an object': [[/header/], rawSafetensors('[1, 2]', data)],
+  'whose header is not UTF-8': [
+    [/header/],
+    Buffer.concat([rawSafetensors('', new Uint8Array(0), 2n), new Uint8Array([0xff, 0xfe])]),
+  ],
+  'with offsets past its end': [[/dense\.weight/], rawSafetensors({ 'dense.weight': entry(0, 400) }, data)],
+  'with offsets far past its end': [
+    [/dense\.weight/],
+    rawSafetensors({ 'dense.weight': entry(0, Number.MAX_SAFE_INTEGER - 3, [1, 2]) }, data),
+  ],
+  'with offsets in the wrong order': [[/dense\.weight/], rawSafetensors({ 'dense.weight': entry(8, 0, [1, 2]) }, data)],
+  'with a negative offset': [[/header|dense\.weight/], rawSafetensors({ 'dense.weight': entry(-8, 0, [1, 2]) }, data)],
+  'with overlapping tensors': [
+    [/other|dense\.weight/, /overlap/],
+    rawSafetensors({ 'dense.weight': entry(0, 8, [1, 2]), other: entry(4, 16) }, data),
+  ],
+  'with bytes no tensor owns': [[], rawSafetensors({ 'dense.weight': entry(0, 8, [1, 2]) }, data)],
+  'with a shape of another size': [[/dense\.weight/], rawSafetensors({ 'dense.weight': entry(0, 16, [1, 2]) }, data)],
+  'with a shape whose size overflows': [
+    [/dense\.weight/],
+    rawSafetensors({ 'dense.weight': entry(0, 16, [2 ** 32, 2 ** 32, 4]) }, data),
+  ],
+  'with an unknown type of number': [
+    [/dense\.weight|F9/],
+    rawSafetensors({ 'dense.weight': entry(0, 16, [1, 2], 'F9') }, data),
+  ],
+  'with weights of integer type': [
+    [/dense\.weight/, /I64/],
+    rawSafetensors({ 'dense.weight': entry(0, 16, [1, 2], 'I64') }, data),
+  ],
+}
+
+for (const [title, [culprits, content]] of Object.entries(badSafetensors)) {
+  test(`safetensors: a file ${title}`, async (t) => {
+    const name = `weights ${title.replaceAll(/[^a-z0-9 ]/gi, '')}.safetensors`
+    const path = files.write(name, content)
+    await fails(t, 'ERR_LIPBOUND_FILE', [new RegExp(escape(name)), ...culprits], () =>
+      loadModel(path, { architecture }),
+    )
+  })
+}
+
+test('safetensors: a weight that is not finite', async (t) => {
+  const path = files.write(
+    'poisoned.safetensors',
+    safetensors({ 'dense.weight': { shape: [1, 2], data: new Float32Array([3, NaN]) } }),
+  )
+  await fails(t, 'ERR_LIPBOUND_VALUE', [/dense/, /weight/, /NaN|finite/], () => loadModel(path, { architecture }))
+})
+
+const badNpy: Record<string, [culprits: RegExp[], content: Uint8Array]> = {
+  'that is empty': [[], new Uint8Array(0)],
+  'of another format': [[], Buffer.from('GIF89a, or so it says')],
+  'cut off in its header': [[], npy([2], [1, 2]).subarray(0, 40)],
+  'cut off in its data': [[], npy([2], [1, 2]).subarray(0, -1)],
+  'with more data than its shape': [[], Buffer.concat([npy([2], [1, 2]), new Uint8Array(8)])],
+  'of integers': [[/i8/], npy([2], [1, 2], '<i8')],
+  'without a shape': [[/shape/], rawNpy("{'descr': '<f8', 'fortran_order': False, }", new Uint8Array(8))],
+  'with a shape whose size overflows': [
+    [],
+    rawNpy("{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4), }", new Uint8Array(8)),
+  ],
+  'with a shape of gigabytes and no data': [
+    [],
+    rawNpy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }", new Uint8Array(8)),
+  ],
+  'with a negative shape': [
+    [/shape|-2/],
+    rawNpy("{'descr': '<f8', 'fortran_order': False, 'shape': (-2,), }", new Uint8Array(16)),
+  ],
+}
+
+for (const [title, [culprits, content]] of Object.entries(badNpy)) {
+  test(`npy: a file ${title}`, async (t) => {
+    const name = `array ${title}.npy`
+    const path = files.write(name, content)
+    await fails(t, 'ERR_LIPBOUND_FILE', [new RegExp(escape(name)), ...culprits], () => loadTensor(path))
+  })
+}
+
+test('files that are not there, or are directories', async (t) => {
+  const missing = `${files.path}/missing`
+  await fails(t, 'ERR_LIPBOUND_FILE', [/missing\.npy/], () => loadTensor(`${missing}.npy`))
+  await fails(t, 'ERR_LIPBOUND_FILE', [/missing\.json/], () => loadModel(`${missing}.json`))
+  await fails(t, 'ERR_LIPBOUND_FILE', [/missing\.json/], () => loadModel(`${missing}.safetensors`))
+  await fails(t, 'ERR_LIPBOUND_FILE', [/missing\.safetensors/], () =>
+    loadModel(`${missing}.safetensors`, { architecture }),
+  )
+  await fails(t, 'ERR_LIPBOUND_FILE', [new RegExp(escape(files.path))], () => loadTensor(files.path))
+})
+
+test('npy: an entry that is not finite is refused by whoever uses it', async (t) => {
+  const path = files.write('poisoned.npy', npy([2], [1, NaN]))
+  await fails(t, 'ERR_LIPBOUND_VALUE', [/\[1\]/, /NaN/], async () =>
+    identity().bound(await loadTensor(path), { epsilon: 1 }),
+  )
+})
+
+test('npy: single and double precision, C and Fortran order', async (t) => {
+  const cases = [
+    { type: '<f4', fortran: false, values: [1, 2, 3, 4, 5, 6] },
+    { type: '<f8', fortran: false, values: [1, 2, 3, 4, 5, 6] },
+    { type: '<f4', fortran: true, values: [1, 4, 2, 5, 3, 6] },
+    { type: '<f8', fortran: true, values: [1, 4, 2, 5, 3, 6] },
+  ] as const
+  for (const { type, fortran, values } of cases) {
+    const path = files.write(`array ${type} ${fortran}.npy`, npy([2, 3], values, type, fortran))
+    const { shape, data: read } = await loadTensor(path)
+    t.deepEqual(shape, [2, 3])
+    t.true(type === '<f4' ? read instanceof Float32Array : read instanceof Float64Array)
+    t.deepEqual([...read], [1, 2, 3, 4, 5, 6])
+  }
+})
+
+// Order -----------------------------------------------------------------------------------------------------------
+
+test('a signal that is aborted already comes before anything else', async (t) => {
+  const reason = new Error('changed my mind')
+  const signal = AbortSignal.abort(reason)
+  const network = identity()
+  const nonsense = { epsilon: -1, signal }
+  t.is(await rejection(network.bound([NaN], nonsense)), reason)
+  t.is(await rejection(network.globalBound({ signal })), reason)
+  t.is(await rejection(norm(relu(), { input: [], signal })), reason)
+  t.is(await rejection(loadModel('/nowhere/at/all.json', { signal })), reason)
+  network.dispose()
+  t.is(await rejection(network.bound([0, 0], nonsense)), reason)
+})
+
+test('a network that was disposed of says so', async (t) => {
+  const network = sequential({ input: [1], name: 'gone' }, [relu()])
+  t.false(network.disposed)
+  network.dispose()
+  network.dispose()
+  t.true(network.disposed)
+  await fails(t, 'ERR_LIPBOUND_DISPOSED', [/gone/], () => network.bound([1], { epsilon: 1 }))
+  await fails(t, 'ERR_LIPBOUND_DISPOSED', [/gone/], () => network.globalBound())
+  await fails(t, 'ERR_LIPBOUND_DISPOSED', [/gone/], () => network.evaluate([1]))
+  t.is(network.summary.name, 'gone')
+})
+
+async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => 'nothing was thrown',
+    (error: unknown) => error,
+  )
+}
+
+function escape(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
+}

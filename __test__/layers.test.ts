@@ -1,0 +1,164 @@
+/** What layers mean: the library computes the same outputs as the plain evaluator of the helpers. */
+import test from 'ava'
+import fc from 'fast-check'
+
+import {
+  avgPool2d,
+  conv2d,
+  flatten,
+  leakyRelu,
+  linear,
+  maxPool2d,
+  normalize,
+  relu,
+  sequential,
+  sparse,
+  tensor,
+} from '../dist/index.js'
+import { build, networkPlans, realise } from './helpers/networks.js'
+import { forward } from './helpers/reference.js'
+
+test('evaluate agrees with an independent evaluator on 500 random networks', async (t) => {
+  t.timeout(600_000)
+  await fc.assert(
+    fc.asyncProperty(networkPlans, async (plan) => {
+      const { spec, centre } = realise(plan)
+      using network = build(spec)
+      const expected = forward(spec, centre)
+      const { shape, data } = await network.evaluate({ shape: spec.input, data: centre })
+      t.deepEqual(shape, [...expected.shape])
+      t.is(data.length, expected.value.length)
+      data.forEach((value, index) => {
+        // Both are in double precision, so each is within the error bound of the real value.
+        const apart = Math.abs(value - (expected.value[index] ?? NaN))
+        if (!(apart <= 2 * (expected.error[index] ?? NaN))) {
+          throw new Error(`entry ${index}: ${value}, expected ${expected.value[index]}, ${apart} apart`)
+        }
+      })
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('a linear layer is weight * x + bias', async (t) => {
+  using network = sequential({ input: [2] }, [
+    linear({
+      weight: [
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ],
+      bias: [0, 1, -1],
+    }),
+  ])
+  const { shape, data } = await network.evaluate([10, 100])
+  t.deepEqual(shape, [3])
+  t.deepEqual([...data], [210, 431, 649])
+})
+
+test('a convolution does not flip its kernel', async (t) => {
+  using network = sequential({ input: [1, 1, 3] }, [conv2d({ weight: [[[[1, 10]]]] })])
+  const { shape, data } = await network.evaluate([[[1, 2, 3]]])
+  t.deepEqual(shape, [1, 1, 2])
+  t.deepEqual([...data], [21, 32])
+})
+
+test('padding of four numbers is top, left, bottom, right', async (t) => {
+  using network = sequential({ input: [1, 1, 1] }, [conv2d({ weight: [[[[1]]]], padding: [1, 2, 0, 3] })])
+  const { shape, data } = await network.evaluate([[[7]]])
+  t.deepEqual(shape, [1, 2, 6])
+  t.deepEqual([...data], [0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0])
+})
+
+test('max pooling never picks its padding', async (t) => {
+  using network = sequential({ input: [1, 2, 2] }, [maxPool2d({ kernel: 2, padding: 1, stride: 2 })])
+  const { data } = await network.evaluate([
+    [
+      [-1, -2],
+      [-3, -4],
+    ],
+  ])
+  t.deepEqual([...data], [-1, -2, -3, -4])
+})
+
+test('average pooling counts padding in its divisor unless told not to', async (t) => {
+  const evaluate = async (countIncludePad?: boolean): Promise<number[]> => {
+    using network = sequential({ input: [1, 1, 2] }, [
+      avgPool2d({ kernel: [1, 2], padding: [0, 1], stride: 2, countIncludePad }),
+    ])
+    return [...(await network.evaluate([[[4, 8]]])).data]
+  }
+  t.deepEqual(await evaluate(), [2, 4])
+  t.deepEqual(await evaluate(true), [2, 4])
+  t.deepEqual(await evaluate(false), [4, 8])
+})
+
+test('ceil mode keeps a last window that hangs over the edge', async (t) => {
+  const evaluate = async (ceilMode?: boolean): Promise<number[]> => {
+    using network = sequential({ input: [1, 1, 3] }, [maxPool2d({ kernel: [1, 2], ceilMode })])
+    return [...(await network.evaluate([[[1, 2, 3]]])).data]
+  }
+  t.deepEqual(await evaluate(), [2])
+  t.deepEqual(await evaluate(true), [2, 3])
+})
+
+test('a sparse layer is its matrix in CSR form', async (t) => {
+  using network = sequential({ input: [3] }, [
+    sparse({ indptr: [0, 2, 2, 3], indices: [0, 2, 1], values: [1, 2, 3], bias: [0, 5, 0] }),
+  ])
+  t.deepEqual([...(await network.evaluate([1, 10, 100])).data], [201, 5, 30])
+})
+
+test('a sparse matrix may be empty', async (t) => {
+  using network = sequential({ input: [2] }, [sparse({ indptr: [0, 0], indices: [], values: [] })])
+  t.deepEqual([...(await network.evaluate([1, 2])).data], [0])
+  t.is((await network.globalBound()).upper, 0)
+})
+
+test('normalize is (x - mean) / std channel by channel', async (t) => {
+  using network = sequential({ input: [2, 1, 1] }, [normalize({ mean: [1, 2], std: [2, 4] }), flatten()])
+  t.deepEqual([...(await network.evaluate([[[5]], [[10]]])).data], [2, 2])
+})
+
+test('a leaky rectifier has slope 0.01 below zero unless told otherwise', async (t) => {
+  using network = sequential({ input: [2] }, [leakyRelu(), leakyRelu({ negativeSlope: 0.5 })])
+  t.deepEqual([...(await network.evaluate([-100, 3])).data], [-0.5, 3])
+})
+
+test('weights of single precision are taken as they are', async (t) => {
+  const weight = tensor([1, 1], new Float32Array([0.1]))
+  using network = sequential({ input: [1] }, [linear({ weight })])
+  t.deepEqual([...(await network.evaluate([1])).data], [Math.fround(0.1)])
+})
+
+test('the library keeps no hold of the weights it was given', async (t) => {
+  const weight = tensor([1, 1], new Float64Array([2]))
+  using network = sequential({ input: [1] }, [linear({ weight })])
+  weight.data[0] = 1000
+  t.deepEqual([...(await network.evaluate([1])).data], [2])
+})
+
+test('the summary tells names, shapes, parameters and units', (t) => {
+  using network = sequential({ input: [1, 4, 4], name: 'small' }, [
+    conv2d({ weight: tensor([2, 1, 3, 3], new Float64Array(18)), bias: [0, 0] }),
+    relu({ name: 'rectifier' }),
+    maxPool2d({ kernel: 2 }),
+    flatten(),
+    linear({ weight: [[1, 2]] }),
+  ])
+  const { name, inputShape, outputShape, parameters, layers } = network.summary
+  t.is(name, 'small')
+  t.deepEqual(inputShape, [1, 4, 4])
+  t.deepEqual(outputShape, [1])
+  t.is(parameters, 22)
+  t.deepEqual(
+    layers.map((layer) => [layer.index, layer.name, layer.type, layer.inputShape, layer.outputShape, layer.parameters]),
+    [
+      [0, 'conv2d1', 'conv2d', [1, 4, 4], [2, 2, 2], 20],
+      [1, 'rectifier', 'relu', [2, 2, 2], [2, 2, 2], 0],
+      [2, 'max_pool2d1', 'max_pool2d', [2, 2, 2], [2, 1, 1], 0],
+      [3, 'flatten1', 'flatten', [2, 1, 1], [2], 0],
+      [4, 'linear1', 'linear', [2], [1], 2],
+    ],
+  )
+})

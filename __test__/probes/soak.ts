@@ -1,0 +1,84 @@
+/** Two thousand bounds, many of them cancelled at random: how memory goes. Prints JSON. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { conv2d, flatten, linear, maxPool2d, relu, sequential } from '../../dist/index.js'
+import type { Network, Tensor } from '../../dist/index.js'
+import { createRandom } from '../helpers/random.js'
+
+const CALLS = 2000
+const WARM_UP = 500
+const AT_ONCE = 4
+
+const random = createRandom(5)
+const gaussians = (...shape: number[]): Tensor => ({
+  shape,
+  data: Float64Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.gaussian() / 4),
+})
+
+function createNetwork(): Network {
+  return sequential({ input: [1, 16, 16] }, [
+    conv2d({ weight: gaussians(8, 1, 5, 5), bias: gaussians(8) }),
+    relu(),
+    maxPool2d({ kernel: 2 }),
+    conv2d({ weight: gaussians(12, 8, 3, 3), bias: gaussians(12) }),
+    relu(),
+    flatten(),
+    linear({ weight: gaussians(10, 192) }),
+  ])
+}
+
+const counts = { answered: 0, cancelled: 0, failed: 0 }
+
+/** One call, at times on a network of its own, and one in two cancelled somewhere between start and end. */
+async function call(shared: Network): Promise<void> {
+  const own = random.uniform() < 0.1 ? createNetwork() : undefined
+  const controller = new AbortController()
+  const reason = new Error('cancelled')
+  const timer =
+    random.uniform() < 0.5
+      ? setTimeout(() => {
+          controller.abort(reason)
+        }, random.uniform() * 20)
+      : undefined
+  try {
+    const epsilon = random.uniform()
+    await (own ?? shared).bound(gaussians(1, 16, 16), {
+      epsilon,
+      signal: controller.signal,
+      onProgress: () => undefined,
+    })
+    counts.answered++
+  } catch (error) {
+    if (error === reason) counts.cancelled++
+    else counts.failed++
+  } finally {
+    clearTimeout(timer)
+    own?.dispose()
+  }
+}
+
+/** Memory in use once what can be freed has been freed. */
+async function residentSize(): Promise<number> {
+  for (let round = 0; round < 5; round++) {
+    globalThis.gc?.()
+    await sleep(20)
+  }
+  return process.memoryUsage.rss()
+}
+
+const network = createNetwork()
+let started = 0
+const worker = async (limit: number): Promise<void> => {
+  while (started < limit) {
+    started++
+    await call(network)
+  }
+}
+const until = (limit: number): Promise<unknown> => Promise.all(Array.from({ length: AT_ONCE }, () => worker(limit)))
+
+await until(WARM_UP)
+const before = await residentSize()
+await until(WARM_UP + CALLS)
+const after = await residentSize()
+
+process.stdout.write(JSON.stringify({ ...counts, before, after }))

@@ -1,0 +1,103 @@
+/**
+ * The network and the digit of the authors of arXiv 2104.14672, against values computed densely in double precision.
+ * The data are not part of this repository: the test looks for them beside it, and says so when it skips.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+import test from 'ava'
+
+import { loadModel, loadTensor } from '../dist/index.js'
+import type { BoundResult } from '../dist/index.js'
+
+interface Expected {
+  curve: { epsilon: number; exact: number }[]
+  globalLayerNorms: Record<string, number>
+  global: number
+  logits: number[]
+}
+
+const folder = fileURLToPath(new URL('../../shared/data/avant-mnist/', import.meta.url))
+const present = existsSync(folder)
+if (!present)
+  test.skip(`the reference data are not at ${folder}`, (t) => {
+    t.pass()
+  })
+const check = present ? test : test.skip
+
+const architecture = {
+  format: 'lipbound-architecture',
+  version: 1,
+  name: 'avant-mnist',
+  input: [1, 28, 28],
+  layers: [
+    { type: 'conv2d', name: 'conv1', weight: 'conv1.weight', bias: 'conv1.bias' },
+    { type: 'relu' },
+    { type: 'max_pool2d', name: 'pool1', kernel: 2 },
+    { type: 'conv2d', name: 'conv2', weight: 'conv2.weight', bias: 'conv2.bias' },
+    { type: 'relu' },
+    { type: 'max_pool2d', name: 'pool2', kernel: 2 },
+    { type: 'flatten' },
+    { type: 'linear', name: 'fc1', weight: 'fc1.weight', bias: 'fc1.bias' },
+    { type: 'relu' },
+    { type: 'linear', name: 'fc2', weight: 'fc2.weight', bias: 'fc2.bias' },
+    { type: 'relu' },
+    { type: 'linear', name: 'fc3', weight: 'fc3.weight', bias: 'fc3.bias' },
+  ],
+}
+
+const open = (): ReturnType<typeof loadModel> => loadModel(`${folder}lenet.safetensors`, { architecture })
+const eight = (): ReturnType<typeof loadTensor> => loadTensor(`${folder}eight.npy`)
+const expected = (): Expected => JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as Expected
+
+check('the network computes the logits of the reference', async (t) => {
+  using network = await open()
+  const { data } = await network.evaluate(await eight())
+  const { logits } = expected()
+  t.is(data.length, logits.length)
+  data.forEach((value, index) => {
+    t.true(Math.abs(value - (logits[index] ?? NaN)) < 1e-9, `logit ${index}: ${value}`)
+  })
+})
+
+for (const { title, excess, options } of [
+  { title: 'at the default settings', excess: 1.02, options: {} },
+  { title: 'with a tighter tolerance', excess: 1.001, options: { tolerance: 1e-5 } },
+]) {
+  check(`every point of the curve is an upper bound within ${excess} ${title}`, async (t) => {
+    using network = await open()
+    const { curve } = expected()
+    const results = await network.bound(await eight(), { epsilon: curve.map(({ epsilon }) => epsilon), ...options })
+    t.is(results.length, curve.length)
+    results.forEach(({ upper, lower, epsilon, product }, index) => {
+      const { exact } = curve[index] ?? { exact: NaN }
+      t.true(exact <= upper * (1 + 1e-9), `epsilon ${epsilon}: ${upper} is below ${exact}`)
+      t.true(upper <= exact * excess, `epsilon ${epsilon}: ${upper} is more than ${excess} times ${exact}`)
+      t.true(product.lower <= exact * (1 + 1e-9), `epsilon ${epsilon}: ${product.lower} is above ${exact}`)
+      t.true(lower <= exact * (1 + 1e-9))
+    })
+  })
+}
+
+for (const options of [{}, { tolerance: 1e-5 }]) {
+  check(`the global bound and the norms of its layers hold the reference, ${JSON.stringify(options)}`, async (t) => {
+    using network = await open()
+    const result: BoundResult = await network.globalBound(options)
+    const { globalLayerNorms, global } = expected()
+    for (const [name, truth] of Object.entries(globalLayerNorms)) {
+      const step = result.layers.find(({ members }) => members.includes(name))
+      if (step === undefined) {
+        t.fail(`no step has ${name} in it`)
+        continue
+      }
+      const { lower, upper } = step.norm
+      t.true(
+        lower <= truth * (1 + 1e-9) && truth <= upper * (1 + 1e-9),
+        `${name}: [${lower}, ${upper}] does not hold ${truth}`,
+      )
+    }
+    t.true(global <= result.upper * (1 + 1e-9))
+    t.true(result.product.lower <= global * (1 + 1e-9))
+    t.true(result.upper <= global * 1.02)
+  })
+}

@@ -1,0 +1,134 @@
+/**
+ * Abort signals and progress callbacks around native work.
+ *
+ * Both stay on this side: a signal of the caller becomes a token the native part polls, and a callback of the
+ * caller that throws becomes a rejection, never an uncaught exception out of native code.
+ */
+import { fromNative } from './errors.js'
+import { native } from './native.js'
+import type { CancelToken, NativeProgress } from './native.js'
+import { isAbortSignal } from './options.js'
+import type { Progress } from './results.js'
+
+/** What everything that may take long accepts. */
+export interface RunOptions {
+  /** Aborts the work: the promise rejects at once with `signal.reason`, and the work ends at its next step. */
+  signal?: AbortSignal | undefined
+  /** Called now and then while the work runs. If it throws, the promise rejects with what it threw. */
+  onProgress?: ((progress: Progress) => unknown) | undefined
+}
+
+/**
+ * Throws `signal.reason` if the signal in these options is aborted already. It is the first thing an entry point
+ * does, so that nothing else happens, not even the validation of the other options.
+ */
+export function throwIfAborted(options: unknown): void {
+  if (typeof options !== 'object' || options === null || !('signal' in options)) return
+  if (isAbortSignal(options.signal) && options.signal.aborted) throw options.signal.reason
+}
+
+/** What {@link run} may need beside the work itself. */
+export interface RunDetails<Result> {
+  /** Put before the messages of errors, see {@link fromNative}. */
+  context?: string
+  /** Frees a result that came after the promise was settled otherwise. */
+  discard?: (result: Result) => void
+}
+
+/**
+ * Runs native work under the caller's signal and progress callback.
+ *
+ * The promise settles once and for all by whichever comes first: the work's own end, the signal, or an exception
+ * out of `onProgress`. In the latter two cases the work is told to stop and what becomes of it is ignored.
+ * Nothing stays attached to the signal afterwards.
+ */
+export function run<Result>(
+  { signal, onProgress }: RunOptions,
+  start: (token: CancelToken, onProgress?: NativeProgress) => Promise<Result>,
+  { context, discard }: RunDetails<Result> = {},
+): Promise<Result> {
+  return new Promise<Result>((resolve, rejectWith) => {
+    // The reason may be the caller's own, and need not be an Error.
+    const reject: (reason: unknown) => void = rejectWith
+    if (signal?.aborted) {
+      reject(signal.reason)
+      return
+    }
+    const token = new native.CancelToken()
+    let settled = false
+    const settle = (conclude: () => void): void => {
+      if (settled) return
+      settled = true
+      unsubscribe?.()
+      conclude()
+    }
+    const abandon = (reason: unknown): void => {
+      settle(() => {
+        token.cancel()
+        reject(reason)
+      })
+    }
+    const report =
+      onProgress &&
+      ((progress: Progress): void => {
+        if (settled) return
+        try {
+          // An async callback is welcome too; its rejection counts as a throw.
+          Promise.resolve(onProgress(progress)).catch(abandon)
+        } catch (error) {
+          abandon(error)
+        }
+      })
+    const unsubscribe =
+      signal &&
+      onAbort(signal, () => {
+        abandon(signal.reason)
+      })
+    try {
+      start(token, report).then(
+        (result) => {
+          if (settled) discard?.(result)
+          else
+            settle(() => {
+              resolve(result)
+            })
+        },
+        (error: unknown) => {
+          settle(() => {
+            reject(fromNative(error, context))
+          })
+        },
+      )
+    } catch (error) {
+      settle(() => {
+        reject(fromNative(error, context))
+      })
+    }
+  })
+}
+
+const listeners = new WeakMap<AbortSignal, Set<() => void>>()
+
+/**
+ * Calls back when the signal aborts, until the returned function is called. However many calls share a signal, it
+ * has one listener of ours and, after the last call, none; Node warns of a leak at eleven.
+ */
+function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  let callbacks = listeners.get(signal)
+  if (callbacks === undefined) {
+    callbacks = new Set()
+    listeners.set(signal, callbacks)
+  }
+  const shared = callbacks
+  if (shared.size === 0) signal.addEventListener('abort', notifyAll)
+  shared.add(callback)
+  return () => {
+    shared.delete(callback)
+    if (shared.size === 0) signal.removeEventListener('abort', notifyAll)
+  }
+}
+
+function notifyAll(this: AbortSignal): void {
+  // A copy: each callback takes itself out of the set.
+  for (const callback of [...(listeners.get(this) ?? [])]) callback()
+}

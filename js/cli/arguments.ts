@@ -1,0 +1,73 @@
+/** Options the commands share, and how their words become values. */
+import { InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
+
+import { loadModel } from '../model.js'
+import type { Network } from '../network.js'
+import type { NormComputation } from '../norm.js'
+
+/** What every command gets beside its own options. */
+export interface Context {
+  /** Aborted by an interrupt. */
+  readonly signal: AbortSignal
+}
+
+/** The options of {@link addModelOptions}. */
+export interface ModelWords {
+  architecture?: string
+}
+
+/** The options of {@link addNormOptions}. */
+export type NormWords = NormComputation
+
+/** Adds the model argument and what belongs to it. */
+export function addModelOptions(command: Command): Command {
+  return command
+    .argument('<model>', 'an architecture (.json) or weights (.safetensors)')
+    .option('--architecture <file>', 'architecture of a .safetensors model; default: the .json beside it')
+}
+
+/** Adds the options that say how norms are computed. */
+export function addNormOptions(command: Command): Command {
+  return command
+    .option('--tolerance <number>', 'relative width at which a norm is narrow enough', toNumber)
+    .option('--failure-probability <number>', 'largest probability that the upper bound is wrong', toNumber)
+    .option('--max-steps <number>', 'most steps to spend on one norm', toNumber)
+    .option('--seed <number>', 'seed of the random choices', toNumber)
+    .addOption(
+      new Option('--guarantee <kind>', 'what kind of proof to ask for').choices([
+        'auto',
+        'deterministic',
+        'probabilistic',
+      ]),
+    )
+    .option('--time-limit <seconds>', 'seconds after which to settle for what there is', toNumber)
+}
+
+/** Adds `--json`. */
+export function addJsonOption(command: Command): Command {
+  return command.option('--json', 'print one JSON object')
+}
+
+/** Opens the model a command was given. */
+export function openModel(path: string, { architecture }: ModelWords, { signal }: Context): Promise<Network> {
+  return loadModel(path, { architecture, signal })
+}
+
+/** The norm options among the options of a command. */
+export function normOptions(words: NormWords): NormComputation {
+  const { tolerance, failureProbability, maxSteps, seed, guarantee, timeLimit } = words
+  return { tolerance, failureProbability, maxSteps, seed, guarantee, timeLimit }
+}
+
+/** Reads a number; what numbers are allowed is for the library to say. */
+export function toNumber(word: string): number {
+  const value = word.trim() === '' ? NaN : Number(word)
+  if (Number.isNaN(value)) throw new InvalidArgumentError('It is not a number.')
+  return value
+}
+
+/** The same for an option that may be given several times or take several words. */
+export function toNumbers(word: string, before: readonly number[] = []): number[] {
+  return [...before, toNumber(word)]
+}

@@ -1,0 +1,36 @@
+/** `lipbound inspect`: what a model is made of. */
+import type { Command } from 'commander'
+
+import { addJsonOption, addModelOptions, openModel } from './arguments.js'
+import type { Context, ModelWords } from './arguments.js'
+import { print, printJson, showShape, summaryTable } from './output.js'
+
+interface Words extends ModelWords {
+  json?: boolean
+}
+
+/** Adds the command to the program. */
+export function addInspectCommand(program: Command, context: Context): void {
+  const command = program.command('inspect').description('show what a model is made of')
+  addModelOptions(command)
+  addJsonOption(command)
+  command.action((model: string, words: Words) => inspect(model, words, context))
+}
+
+async function inspect(model: string, words: Words, context: Context): Promise<void> {
+  using network = await openModel(model, words, context)
+  const { summary } = network
+  if (words.json) {
+    printJson(summary)
+    return
+  }
+  const { name = model, inputShape, outputShape, parameters, units, classes } = summary
+  print(
+    [
+      `${name}: ${showShape(inputShape)} -> ${showShape(outputShape)}, ${parameters} parameters, ${units} units`,
+      ...(classes === undefined ? [] : [`classes: ${classes.join(', ')}`]),
+      '',
+      summaryTable(summary),
+    ].join('\n'),
+  )
+}

@@ -1,0 +1,120 @@
+/** What the commands print: tables and numbers for people, one JSON object for programs. */
+import type { BoundResult, NetworkSummary } from '../results.js'
+
+/** Significant digits in human output; `--json` has all of them. */
+const DIGITS = 6
+
+/** A column of a table. */
+export interface Column {
+  /** What stands at its head. */
+  readonly title: string
+  /** Numbers go to the right, words to the left. */
+  readonly align: 'left' | 'right'
+}
+
+/** A table as text, without a trailing newline. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const lines = [columns.map(({ title }) => title), ...rows]
+  const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)))
+  return lines
+    .map((line) =>
+      columns
+        .map(({ align }, index) => {
+          const [cell, width] = [line[index] ?? '', widths[index] ?? 0]
+          return align === 'left' ? cell.padEnd(width) : cell.padStart(width)
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** A number to six significant digits. */
+export function round(value: number): string {
+  return formatted(value, Number(value.toPrecision(DIGITS)))
+}
+
+/** The end of a bracket, rounded outward: a printed bound is still a bound. */
+export function roundOutward(value: number, end: 'lower' | 'upper'): string {
+  const nearest = Number(value.toPrecision(DIGITS))
+  const inward = end === 'upper' ? nearest < value : nearest > value
+  if (!inward || !Number.isFinite(value) || value === 0) return formatted(value, nearest)
+  const unit = 10 ** (Math.floor(Math.log10(Math.abs(value))) + 1 - DIGITS)
+  return formatted(value, Number((nearest + (end === 'upper' ? unit : -unit)).toPrecision(DIGITS)))
+}
+
+function formatted(value: number, rounded: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value)
+  return Number.isFinite(rounded) ? String(rounded) : 'inf'
+}
+
+/** A shape as people write it: 6x24x24. */
+export function showShape(shape: readonly number[]): string {
+  return shape.length === 0 ? 'scalar' : shape.join('x')
+}
+
+/** One line about how sure a bound is. */
+export function showGuarantee({
+  guarantee,
+  failureProbability,
+}: Pick<BoundResult, 'guarantee' | 'failureProbability'>): string {
+  return guarantee === 'deterministic'
+    ? 'deterministic'
+    : `probabilistic, wrong with probability at most ${round(failureProbability)}`
+}
+
+/** The story of a bound, layer by layer. */
+export function layerTable({ layers }: BoundResult): string {
+  const columns: Column[] = [
+    { title: 'step', align: 'left' },
+    { title: 'layers', align: 'left' },
+    { title: 'shapes', align: 'left' },
+    { title: 'norm', align: 'left' },
+    { title: 'epsilon in -> out', align: 'left' },
+    { title: 'still', align: 'right' },
+    { title: 'stable', align: 'right' },
+    { title: 'unstable', align: 'right' },
+  ]
+  const rows = layers.map((layer) => [
+    `${layer.name} (${layer.kind})`,
+    layer.members.join(', '),
+    `${showShape(layer.inputShape)} -> ${showShape(layer.outputShape)}`,
+    `[${roundOutward(layer.norm.lower, 'lower')}, ${roundOutward(layer.norm.upper, 'upper')}]`,
+    `${round(layer.epsilonIn)} -> ${roundOutward(layer.epsilonOut, 'upper')}`,
+    String(layer.still),
+    String(layer.stable),
+    String(layer.unstable),
+  ])
+  return table(columns, rows)
+}
+
+/** What a network is made of, layer by layer. */
+export function summaryTable({ layers }: NetworkSummary): string {
+  const columns: Column[] = [
+    { title: '#', align: 'right' },
+    { title: 'name', align: 'left' },
+    { title: 'type', align: 'left' },
+    { title: 'shapes', align: 'left' },
+    { title: 'parameters', align: 'right' },
+    { title: 'units', align: 'right' },
+  ]
+  const rows = layers.map((layer) => [
+    String(layer.index),
+    layer.name,
+    layer.type,
+    `${showShape(layer.inputShape)} -> ${showShape(layer.outputShape)}`,
+    String(layer.parameters),
+    String(layer.units),
+  ])
+  return table(columns, rows)
+}
+
+/** Prints text for people. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Prints the one object of `--json`. JSON has no infinity: an infinite number is written as `null`. */
+export function printJson(value: object): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}

@@ -1,0 +1,65 @@
+/**
+ * Sound bounds of the local Lipschitz constants of ReLU networks.
+ *
+ * @packageDocumentation
+ */
+export { loadModel } from './model.js'
+export type { LoadModelOptions } from './model.js'
+
+export { Network, sequential } from './network.js'
+export type { BoundOptions, GlobalBoundOptions, SequentialOptions } from './network.js'
+
+export { norm } from './norm.js'
+export type { NormComputation, NormOptions } from './norm.js'
+
+export {
+  avgPool2d,
+  batchNorm2d,
+  conv2d,
+  dropout,
+  flatten,
+  globalAvgPool2d,
+  leakyRelu,
+  linear,
+  maxPool2d,
+  normalize,
+  relu,
+  sparse,
+} from './layers.js'
+export type {
+  Attribute,
+  AvgPool2dOptions,
+  BatchNorm2dOptions,
+  Conv2dOptions,
+  DropoutOptions,
+  Layer,
+  LayerOptions,
+  LayerType,
+  LeakyReluOptions,
+  LinearOptions,
+  Margins,
+  MaxPool2dOptions,
+  NormalizeOptions,
+  Sizes,
+  SparseOptions,
+} from './layers.js'
+
+export { loadTensor, tensor } from './tensor.js'
+export type { NestedNumbers, Tensor, TensorLike } from './tensor.js'
+
+export { InputError, InternalError, LipboundError, errorTable } from './errors.js'
+export type { ErrorCode, InputErrorCode } from './errors.js'
+
+export type { RunOptions } from './cancellation.js'
+export type {
+  BoundKind,
+  BoundResult,
+  Bracket,
+  Guarantee,
+  LayerReport,
+  LayerSummary,
+  NetworkSummary,
+  NormResult,
+  Progress,
+  Termination,
+} from './results.js'

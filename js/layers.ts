@@ -1,0 +1,366 @@
+/**
+ * Constructors of layers. Each checks its options and gives a plain description of the layer, with the
+ * attributes named as in the architecture format; shapes are checked when a network is made of them.
+ *
+ * Shapes are written without a batch dimension: images are `[channels, height, width]`.
+ */
+import {
+  finite,
+  flag,
+  margins,
+  nonNegative,
+  number,
+  numbers,
+  optional,
+  parseOptions,
+  positiveInteger,
+  sizes,
+  text,
+} from './options.js'
+import { toTensor } from './tensor.js'
+import type { Tensor, TensorLike } from './tensor.js'
+
+/** The types of layer there are, as the architecture format names them. */
+export type LayerType =
+  | 'normalize'
+  | 'conv2d'
+  | 'linear'
+  | 'sparse'
+  | 'batch_norm2d'
+  | 'relu'
+  | 'leaky_relu'
+  | 'max_pool2d'
+  | 'avg_pool2d'
+  | 'global_avg_pool2d'
+  | 'flatten'
+  | 'dropout'
+
+/** The value of an attribute of a layer. */
+export type Attribute = number | boolean | readonly number[]
+
+/** A layer as plain data. Make one with the constructors of this module. */
+export interface Layer {
+  /** What kind of layer it is. */
+  readonly type: LayerType
+  /** Its name in reports and messages; if absent, its type with a count, such as `conv2d1`. */
+  readonly name?: string
+  /** Its numbers and switches, named as in the architecture format. */
+  readonly attributes: Readonly<Record<string, Attribute>>
+  /** Its weights, by field of the architecture format. */
+  readonly tensors: Readonly<Record<string, Tensor>>
+}
+
+/** What every layer takes. */
+export interface LayerOptions {
+  /** Name of the layer in reports and messages, unique in its network. Default: its type with a count. */
+  name?: string | undefined
+}
+
+/** One size for both directions, or `[height, width]`, in pixels. */
+export type Sizes = number | readonly [height: number, width: number]
+
+/** Pixels added on all sides, `[vertical, horizontal]`, or on each side by itself. */
+export type Margins = Sizes | readonly [top: number, left: number, bottom: number, right: number]
+
+/** Options of {@link conv2d}. */
+export interface Conv2dOptions extends LayerOptions {
+  /** Kernel, `[out, in / groups, height, width]`. */
+  weight: TensorLike
+  /** One number for each output channel, `[out]`. Default: none. */
+  bias?: TensorLike | undefined
+  /** Step of the kernel over the padded image. Default 1. */
+  stride?: Sizes | undefined
+  /** Zeros put around the image. Default 0. */
+  padding?: Margins | undefined
+  /** Distance between neighbouring taps of the kernel. Default 1. */
+  dilation?: Sizes | undefined
+  /** Number of groups of channels that do not see each other; divides both channel counts. Default 1. */
+  groups?: number | undefined
+}
+
+/** Options of {@link linear}. */
+export interface LinearOptions extends LayerOptions {
+  /** Matrix, `[out, in]`. */
+  weight: TensorLike
+  /** One number for each output, `[out]`. Default: none. */
+  bias?: TensorLike | undefined
+}
+
+/** Options of {@link sparse}: a matrix in compressed sparse row (CSR) form. */
+export interface SparseOptions extends LayerOptions {
+  /** Where each row begins in `indices` and `values`, and where the last one ends: rows + 1 integers from 0. */
+  indptr: ArrayLike<number>
+  /** Column of each stored entry, from 0. */
+  indices: ArrayLike<number>
+  /** The stored entries. */
+  values: TensorLike
+  /** One number for each row. Default: none. */
+  bias?: TensorLike | undefined
+}
+
+/** Options of {@link leakyRelu}. */
+export interface LeakyReluOptions extends LayerOptions {
+  /** Slope for negative inputs. Default 0.01. */
+  negativeSlope?: number | undefined
+}
+
+/** Options of {@link maxPool2d}. */
+export interface MaxPool2dOptions extends LayerOptions {
+  /** Size of the window. */
+  kernel: Sizes
+  /** Step of the window. Default: the size of the window. */
+  stride?: Sizes | undefined
+  /** Pixels around the image that never win. Default 0. */
+  padding?: Margins | undefined
+  /** Distance between neighbouring pixels of a window. Default 1. */
+  dilation?: Sizes | undefined
+  /** Whether a last window that hangs over the edge counts. Default false. */
+  ceilMode?: boolean | undefined
+}
+
+/** Options of {@link avgPool2d}. */
+export interface AvgPool2dOptions extends LayerOptions {
+  /** Size of the window. */
+  kernel: Sizes
+  /** Step of the window. Default: the size of the window. */
+  stride?: Sizes | undefined
+  /** Zeros put around the image. Default 0. */
+  padding?: Margins | undefined
+  /** Whether a last window that hangs over the edge counts. Default false. */
+  ceilMode?: boolean | undefined
+  /** Whether padding counts in the divisor. Default true. */
+  countIncludePad?: boolean | undefined
+}
+
+/** Options of {@link batchNorm2d}: the state of a trained layer, one number for each channel. */
+export interface BatchNorm2dOptions extends LayerOptions {
+  /** Scale, `[channels]`. Default: 1. */
+  weight?: TensorLike | undefined
+  /** Shift, `[channels]`. Default: 0. */
+  bias?: TensorLike | undefined
+  /** Mean seen in training, `[channels]`. */
+  runningMean: TensorLike
+  /** Variance seen in training, `[channels]`, not negative. */
+  runningVar: TensorLike
+  /** Added to the variance. Default 1e-5. */
+  eps?: number | undefined
+}
+
+/** Options of {@link dropout}. */
+export interface DropoutOptions extends LayerOptions {
+  /** The probability used in training, from 0 to 1; kept for the record. */
+  p?: number | undefined
+}
+
+/** Options of {@link normalize}. */
+export interface NormalizeOptions extends LayerOptions {
+  /** What is subtracted: one number for each channel, or one for all. */
+  mean: ArrayLike<number>
+  /** What the difference is divided by: one number other than 0 for each channel, or one for all. */
+  std: ArrayLike<number>
+}
+
+const naming = { name: optional(text) }
+
+/**
+ * A 2-D convolution (cross-correlation, as in PyTorch) of `[in, height, width]`.
+ *
+ * Gives `[out, h, w]`, `h = floor((height + top + bottom - dilation * (kernelHeight - 1) - 1) / stride) + 1`
+ * and `w` likewise.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`, `ERR_LIPBOUND_SHAPE` or `ERR_LIPBOUND_VALUE`; the
+ *   message names the option
+ */
+export function conv2d(options: Conv2dOptions): Layer {
+  const { name, weight, bias, ...attributes } = parseOptions('conv2d', options, {
+    ...naming,
+    weight: toTensor,
+    bias: optional(toTensor),
+    stride: optional(sizes),
+    padding: optional(margins),
+    dilation: optional(sizes),
+    groups: optional(positiveInteger),
+  } satisfies SpecificationOf<Conv2dOptions>)
+  return layer('conv2d', name, attributes, { weight, bias })
+}
+
+/**
+ * A dense affine map of `[in]` to `[out]`: `weight * x + bias`.
+ *
+ * @throws {@link InputError} as {@link conv2d} does
+ */
+export function linear(options: LinearOptions): Layer {
+  const { name, weight, bias } = parseOptions('linear', options, {
+    ...naming,
+    weight: toTensor,
+    bias: optional(toTensor),
+  } satisfies SpecificationOf<LinearOptions>)
+  return layer('linear', name, {}, { weight, bias })
+}
+
+/**
+ * An affine map of `[in]` to `[rows]` whose matrix is mostly zero, in CSR form as SciPy has it. The number of
+ * columns is that of the input.
+ *
+ * @throws {@link InputError} as {@link conv2d} does
+ */
+export function sparse(options: SparseOptions): Layer {
+  const index = numbers('a non-negative integer', (value) => Number.isSafeInteger(value) && value >= 0)
+  const { name, indptr, indices, values, bias } = parseOptions('sparse', options, {
+    ...naming,
+    indptr: index,
+    indices: index,
+    values: entries,
+    bias: optional(toTensor),
+  } satisfies SpecificationOf<SparseOptions>)
+  return layer(
+    'sparse',
+    name,
+    { rows: Math.max(indptr.length - 1, 0) },
+    {
+      indptr: vector(indptr),
+      indices: vector(indices),
+      values,
+      bias,
+    },
+  )
+}
+
+/** The rectifier `max(x, 0)`, unit by unit. The shape stays. */
+export function relu(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('relu', options, naming satisfies SpecificationOf<LayerOptions>)
+  return layer('relu', name)
+}
+
+/**
+ * The leaky rectifier, unit by unit: `x` where it is positive, `negativeSlope * x` elsewhere. The shape stays.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
+ */
+export function leakyRelu(options: LeakyReluOptions = {}): Layer {
+  const { name, negativeSlope } = parseOptions('leakyRelu', options, {
+    ...naming,
+    negativeSlope: optional(finite),
+  } satisfies SpecificationOf<LeakyReluOptions>)
+  return layer('leaky_relu', name, { negative_slope: negativeSlope })
+}
+
+/**
+ * The largest pixel of each window, channel by channel: `[channels, height, width]` to `[channels, h, w]`.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
+ */
+export function maxPool2d(options: MaxPool2dOptions): Layer {
+  const { name, ceilMode, ...attributes } = parseOptions('maxPool2d', options, {
+    ...naming,
+    kernel: sizes,
+    stride: optional(sizes),
+    padding: optional(margins),
+    dilation: optional(sizes),
+    ceilMode: optional(flag),
+  } satisfies SpecificationOf<MaxPool2dOptions>)
+  return layer('max_pool2d', name, { ...attributes, ceil_mode: ceilMode })
+}
+
+/**
+ * The mean of each window, channel by channel: `[channels, height, width]` to `[channels, h, w]`.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
+ */
+export function avgPool2d(options: AvgPool2dOptions): Layer {
+  const { name, ceilMode, countIncludePad, ...attributes } = parseOptions('avgPool2d', options, {
+    ...naming,
+    kernel: sizes,
+    stride: optional(sizes),
+    padding: optional(margins),
+    ceilMode: optional(flag),
+    countIncludePad: optional(flag),
+  } satisfies SpecificationOf<AvgPool2dOptions>)
+  return layer('avg_pool2d', name, { ...attributes, ceil_mode: ceilMode, count_include_pad: countIncludePad })
+}
+
+/** The mean of each channel: `[channels, height, width]` to `[channels, 1, 1]`. */
+export function globalAvgPool2d(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('globalAvgPool2d', options, naming satisfies SpecificationOf<LayerOptions>)
+  return layer('global_avg_pool2d', name)
+}
+
+/**
+ * Batch normalisation as it is after training:
+ * `(x - runningMean) / sqrt(runningVar + eps) * weight + bias`, channel by channel. The shape stays.
+ *
+ * @throws {@link InputError} as {@link conv2d} does
+ */
+export function batchNorm2d(options: BatchNorm2dOptions): Layer {
+  const { name, weight, bias, runningMean, runningVar, eps } = parseOptions('batchNorm2d', options, {
+    ...naming,
+    weight: optional(toTensor),
+    bias: optional(toTensor),
+    runningMean: toTensor,
+    runningVar: toTensor,
+    eps: optional(nonNegative),
+  } satisfies SpecificationOf<BatchNorm2dOptions>)
+  return layer('batch_norm2d', name, { eps }, { weight, bias, running_mean: runningMean, running_var: runningVar })
+}
+
+/** Gives the input's entries, in row-major order, as a vector. */
+export function flatten(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('flatten', options, naming satisfies SpecificationOf<LayerOptions>)
+  return layer('flatten', name)
+}
+
+/** Dropout, which does nothing after training. The shape stays. */
+export function dropout(options: DropoutOptions = {}): Layer {
+  const { name, p } = parseOptions('dropout', options, {
+    ...naming,
+    p: optional(number('a number from 0 to 1', (value) => value >= 0 && value <= 1)),
+  } satisfies SpecificationOf<DropoutOptions>)
+  return layer('dropout', name, { p })
+}
+
+/**
+ * Input normalisation, `(x - mean) / std` channel by channel. As a layer of the network it keeps epsilon in the
+ * units of the raw input. The shape stays.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
+ */
+export function normalize(options: NormalizeOptions): Layer {
+  const { name, mean, std } = parseOptions('normalize', options, {
+    ...naming,
+    mean: numbers('a finite number', Number.isFinite),
+    std: numbers('a finite number other than 0', (value) => Number.isFinite(value) && value !== 0),
+  } satisfies SpecificationOf<NormalizeOptions>)
+  return layer('normalize', name, { mean: [...mean], std: [...std] })
+}
+
+/** Makes the compiler insist on a check for every option there is, and on no other. */
+type SpecificationOf<Options> = Record<keyof Options, (value: unknown, subject: string) => unknown>
+
+function layer(
+  type: LayerType,
+  name: string | undefined,
+  attributes: Readonly<Record<string, Attribute | undefined>> = {},
+  tensors: Readonly<Record<string, Tensor | undefined>> = {},
+): Layer {
+  return {
+    type,
+    ...(name === undefined ? {} : { name }),
+    attributes: present(attributes),
+    tensors: present(tensors),
+  }
+}
+
+/** Without what was left out, so that defaults are told in one place only: the native part. */
+function present<Value>(record: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== undefined))
+}
+
+/** The entries of a sparse matrix, of which there may be none. */
+function entries(value: unknown, subject: string): Tensor {
+  const empty = (Array.isArray(value) || ArrayBuffer.isView(value)) && 'length' in value && value.length === 0
+  return empty ? vector(new Float64Array(0)) : toTensor(value, subject)
+}
+
+function vector(data: Float64Array): Tensor {
+  return { shape: [data.length], data }
+}

@@ -1,0 +1,197 @@
+/** Networks, and the bounds of their Lipschitz constants. */
+import { checkLayers, describeNetwork } from './architecture.js'
+import { run, throwIfAborted } from './cancellation.js'
+import type { RunOptions } from './cancellation.js'
+import { InputError, fromNative } from './errors.js'
+import type { Layer } from './layers.js'
+import { native } from './native.js'
+import type { NativeNetwork } from './native.js'
+import { nativeNormOptions, normSpecification } from './norm.js'
+import type { NormComputation } from './norm.js'
+import { argumentError, nonNegative, oneOf, optional, parseOptions, shape, text } from './options.js'
+import type { BoundResult, NetworkSummary } from './results.js'
+import { toNative, toTensor } from './tensor.js'
+import type { Tensor, TensorLike } from './tensor.js'
+
+/** Options of {@link sequential}. */
+export interface SequentialOptions {
+  /** Shape of one input, without a batch dimension: `[channels, height, width]` or `[entries]`. */
+  input: readonly number[]
+  /** Name of the network. */
+  name?: string | undefined
+}
+
+/** Options of {@link Network.globalBound}. */
+export interface GlobalBoundOptions extends NormComputation, RunOptions {}
+
+/** Options of {@link Network.bound}. */
+export interface BoundOptions extends NormComputation, RunOptions {
+  /** Radius of the ball around the input, in the l2 norm and the units of the input; not negative. Or several. */
+  epsilon: number | readonly number[]
+  /**
+   * Which constant to bound, over the ball of radius epsilon around the input `x0`:
+   *
+   * - `centred` (default): the largest `|f(x) - f(x0)| / |x - x0|`;
+   * - `uniform`: the largest `|f(x) - f(x')| / |x - x'|`, both points in the ball.
+   *
+   * Source: Avant and Morgansen, arXiv 2008.06141 and 2104.14672, for `centred`.
+   */
+  kind?: 'centred' | 'uniform' | undefined
+  /** How to bound it. `auto` (default) takes the best there is; at present that is `layerwise`. */
+  method?: 'auto' | 'layerwise' | undefined
+}
+
+/**
+ * A network, held in native memory.
+ *
+ * Made by {@link sequential} or `loadModel`. Memory is freed when the object is collected, or at once by
+ * {@link Network.dispose}; `using net = ...` does that at the end of the block.
+ */
+export class Network {
+  /** What the network is made of. Stays readable after {@link Network.dispose}. */
+  readonly summary: NetworkSummary
+
+  readonly #native: NativeNetwork
+
+  private constructor(handle: NativeNetwork) {
+    this.#native = handle
+    this.summary = handle.summary()
+  }
+
+  /**
+   * Takes over a native network.
+   *
+   * @internal
+   */
+  static of(handle: NativeNetwork): Network {
+    return new Network(handle)
+  }
+
+  /** Whether {@link Network.dispose} has been called. */
+  get disposed(): boolean {
+    return this.#native.disposed
+  }
+
+  /**
+   * Bounds a local Lipschitz constant of the network around an input.
+   *
+   * The upper end holds for the network in real arithmetic, its weights being exactly what they are. The work runs
+   * in native threads; the event loop stays free.
+   *
+   * @param input - the centre of the ball, of the shape of the network's input
+   * @param options - the radius, and how to go about it
+   * @returns a promise of the bound; of an array of them, in the order asked, where `epsilon` is an array
+   * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option,
+   *   `ERR_LIPBOUND_SHAPE` for an input of another shape, `ERR_LIPBOUND_VALUE` for one that is not finite,
+   *   `ERR_LIPBOUND_DISPOSED` after {@link Network.dispose}; `signal.reason` when aborted
+   *
+   * @example
+   * ```ts
+   * const { upper, lower } = await net.bound(x, { epsilon: 0.05 })
+   * const curve = await net.bound(x, { epsilon: [0.01, 0.1, 1] })
+   * ```
+   */
+  bound(input: TensorLike, options: BoundOptions & { epsilon: number }): Promise<BoundResult>
+  bound(input: TensorLike, options: BoundOptions & { epsilon: readonly number[] }): Promise<BoundResult[]>
+  bound(input: TensorLike, options: BoundOptions): Promise<BoundResult | BoundResult[]>
+  async bound(input: TensorLike, options: BoundOptions): Promise<BoundResult | BoundResult[]> {
+    throwIfAborted(options)
+    const parsed = parseOptions('bound', options, {
+      ...normSpecification,
+      epsilon: radii,
+      kind: optional(oneOf('centred', 'uniform')),
+      method: optional(oneOf('auto', 'layerwise')),
+    })
+    const centre = toNative(toTensor(input, 'bound: input'))
+    const request = {
+      ...nativeNormOptions(parsed),
+      epsilons: [parsed.epsilon].flat(),
+      kind: parsed.kind ?? 'centred',
+    }
+    const results = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
+    if (typeof parsed.epsilon !== 'number') return results
+    const [only] = results
+    if (only === undefined) throw fromNative(new Error('no result for the one epsilon asked'))
+    return only
+  }
+
+  /**
+   * Bounds the Lipschitz constant of the network over the whole space: the largest
+   * `|f(x) - f(x')| / |x - x'|` of any two inputs.
+   *
+   * @throws {@link InputError} (by rejection) as {@link Network.bound} does
+   */
+  async globalBound(options: GlobalBoundOptions = {}): Promise<BoundResult> {
+    throwIfAborted(options)
+    const parsed = parseOptions('globalBound', options, normSpecification)
+    const request = nativeNormOptions(parsed)
+    return run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
+  }
+
+  /**
+   * Computes the output of the network for one input, in double precision.
+   *
+   * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_SHAPE`, `ERR_LIPBOUND_VALUE`,
+   *   `ERR_LIPBOUND_DISPOSED`
+   */
+  async evaluate(input: TensorLike): Promise<Tensor> {
+    const given = toNative(toTensor(input, 'evaluate: input'))
+    try {
+      return await this.#alive().evaluate(given)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+
+  /** Frees the native memory. What is running finishes; later calls reject. Calling it again does nothing. */
+  dispose(): void {
+    this.#native.dispose()
+  }
+
+  /** The same as {@link Network.dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #alive(): NativeNetwork {
+    if (this.#native.disposed) {
+      const name = this.summary.name === undefined ? '' : ` '${this.summary.name}'`
+      throw new InputError('ERR_LIPBOUND_DISPOSED', `the network${name} was used after dispose()`)
+    }
+    return this.#native
+  }
+}
+
+/**
+ * Makes a network of layers, each fed by the one before it.
+ *
+ * @param options - the shape of the input
+ * @param layers - from input to output, at least one
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for a malformed option,
+ *   `ERR_LIPBOUND_SHAPE` where a layer does not fit what comes before it, naming the layer, its index and both shapes,
+ *   `ERR_LIPBOUND_MODEL` for an empty network, a name that is taken or an unknown layer
+ *
+ * @example
+ * ```ts
+ * const net = sequential({ input: [2] }, [
+ *   linear({ weight: [[1, 2], [3, 4]], bias: [0, -1] }),
+ *   relu(),
+ * ])
+ * ```
+ */
+export function sequential(options: SequentialOptions, layers: readonly Layer[]): Network {
+  const { input, name } = parseOptions('sequential', options, { input: shape, name: optional(text) })
+  const { json, names, tensors } = describeNetwork(input, name, checkLayers(layers, 'sequential'))
+  try {
+    return Network.of(native.NativeNetwork.fromArchitecture(json, names, tensors))
+  } catch (error) {
+    throw fromNative(error)
+  }
+}
+
+/** One radius, or some. */
+function radii(value: unknown, subject: string): number | readonly number[] {
+  if (!Array.isArray(value)) return nonNegative(value, subject)
+  if (value.length === 0) throw argumentError(subject, 'a finite number >= 0 or a non-empty array of them', value)
+  return value.map((entry, index) => nonNegative(entry, `${subject}[${index}]`))
+}

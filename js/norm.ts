@@ -1,0 +1,90 @@
+/** Norms of single layers, and the options every computation of norms takes. */
+import { describeSingleLayer, isLayer } from './architecture.js'
+import { run, throwIfAborted } from './cancellation.js'
+import type { RunOptions } from './cancellation.js'
+import type { Layer } from './layers.js'
+import { native } from './native.js'
+import type { NativeNormOptions } from './native.js'
+import {
+  argumentError,
+  callback,
+  count,
+  oneOf,
+  optional,
+  parseOptions,
+  positive,
+  positiveInteger,
+  probability,
+  shape,
+  signal,
+} from './options.js'
+import type { Guarantee, NormResult, Progress } from './results.js'
+
+/** How norms are to be computed. */
+export interface NormComputation {
+  /** Relative width `(upper - lower) / upper` at which a bracket is narrow enough; between 0 and 1. */
+  tolerance?: number | undefined
+  /**
+   * Largest probability, over the random start vectors, that the upper end of the result is too small; between 0
+   * and 1. It is for the whole result: all norms in it share it. Default 1e-9.
+   */
+  failureProbability?: number | undefined
+  /** Most steps to spend on one norm. */
+  maxSteps?: number | undefined
+  /** Seed of all random choices, a non-negative integer. Default: drawn anew; the result tells which it was. */
+  seed?: number | undefined
+  /** `deterministic` asks for proofs only; `auto` (default) takes the narrowest bracket it finds. */
+  guarantee?: 'auto' | Guarantee | undefined
+  /** Seconds after which to settle for the brackets there are. Default: none. */
+  timeLimit?: number | undefined
+}
+
+/** Options of {@link norm}. */
+export interface NormOptions extends NormComputation, RunOptions {
+  /** Shape of the layer's input, without a batch dimension. */
+  input: readonly number[]
+}
+
+/** The checks of the options shared by all computations. */
+export const normSpecification = {
+  tolerance: optional(probability),
+  failureProbability: optional(probability),
+  maxSteps: optional(positiveInteger),
+  seed: optional(count),
+  guarantee: optional(oneOf('auto', 'deterministic', 'probabilistic')),
+  timeLimit: optional(positive),
+  signal: optional(signal),
+  onProgress: optional(callback<(progress: Progress) => unknown>()),
+}
+
+/** The part of parsed options that the native part wants, without what was left out. */
+export function nativeNormOptions(parsed: NormComputation): NativeNormOptions {
+  const { tolerance, failureProbability, maxSteps, seed, guarantee, timeLimit } = parsed
+  const given = { tolerance, failureProbability, maxSteps, seed, guarantee, timeLimit }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}
+
+/**
+ * Computes the l2 operator norm of an affine layer (its bias does not matter) as a bracket.
+ *
+ * @param layer - an affine layer, such as `conv2d({ ... })`
+ * @param options - the shape of its input, and how to go about it
+ * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option,
+ *   `ERR_LIPBOUND_SHAPE` where layer and input do not fit, `ERR_LIPBOUND_MODEL` for a layer that is not affine;
+ *   `signal.reason` when aborted
+ *
+ * @example
+ * ```ts
+ * const { lower, upper } = await norm(conv2d({ weight, padding: 1 }), { input: [64, 224, 224] })
+ * ```
+ */
+export async function norm(layer: Layer, options: NormOptions): Promise<NormResult> {
+  throwIfAborted(options)
+  const parsed = parseOptions('norm', options, { ...normSpecification, input: shape })
+  if (!isLayer(layer)) throw argumentError('norm: layer', 'a layer, such as conv2d({ ... }) gives', layer)
+  const { json, names, tensors } = describeSingleLayer(layer)
+  const request = nativeNormOptions(parsed)
+  return run(parsed, (token, onProgress) =>
+    native.norm(json, names, tensors, [...parsed.input], request, token, onProgress),
+  )
+}

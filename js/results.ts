@@ -1,0 +1,153 @@
+/** The plain data that comes back: norms, bounds, their layers, progress and summaries. */
+
+/**
+ * How sure an upper end is: `deterministic` is a proof, `probabilistic` is wrong with at most the stated
+ * `failureProbability`, taken over the random start vectors of the computation.
+ */
+export type Guarantee = 'deterministic' | 'probabilistic'
+
+/** Why the computation of a norm ended. Each of them leaves a valid bracket. */
+export type Termination =
+  /** The bracket is as narrow as asked. */
+  | 'converged'
+  /** `maxSteps` was reached first. */
+  | 'step-limit'
+  /** `timeLimit` was reached first. */
+  | 'time-limit'
+  /** The Krylov space is exhausted: nothing is left to find. */
+  | 'complete'
+  /** The norm was computed directly, or is known in closed form. */
+  | 'exact'
+  /** The operator is zero. */
+  | 'zero'
+
+/** A real number known to lie between two others. */
+export interface Bracket {
+  /** The lower end. */
+  readonly lower: number
+  /** The upper end. */
+  readonly upper: number
+}
+
+/** An l2 operator norm as a bracket, with its guarantee. */
+export interface NormResult extends Bracket {
+  /** How sure `upper` is. `lower` is always certain. */
+  readonly guarantee: Guarantee
+  /** The probability that `upper` is too small; 0 where the guarantee is deterministic. */
+  readonly failureProbability: number
+  /** Steps taken, each one product with the operator and one with its adjoint. */
+  readonly steps: number
+  /** Why the computation ended. */
+  readonly termination: Termination
+  /** What gave the upper end. */
+  readonly method: string
+  /** Seed of the random start vector; absent where none was drawn. */
+  readonly seed?: number
+  /** Seconds spent. */
+  readonly seconds: number
+}
+
+/** Which constant is bounded; see {@link BoundOptions.kind} for the first two. `global` is the whole space. */
+export type BoundKind = 'centred' | 'uniform' | 'global'
+
+/** What one step of the layerwise bound did. A step may merge several layers of the network. */
+export interface LayerReport {
+  /** Name of the step, taken from its layers. */
+  readonly name: string
+  /** What the step is, for instance `affine`, `affine-relu` or `max-pool`. */
+  readonly kind: string
+  /** Names of the layers of the network merged into this step, in order. */
+  readonly members: readonly string[]
+  /** Shape of what goes in. */
+  readonly inputShape: readonly number[]
+  /** Shape of what comes out. */
+  readonly outputShape: readonly number[]
+  /** Bracket of the step's own constant over the ball that reaches it. */
+  readonly norm: NormResult
+  /** Radius of the ball that reaches the step; infinite in a global bound. */
+  readonly epsilonIn: number
+  /** Radius of the ball that leaves it. */
+  readonly epsilonOut: number
+  /** Units whose output provably does not move over the ball. */
+  readonly still: number
+  /** Units that move and provably stay on one linear piece. */
+  readonly stable: number
+  /** Units that may change piece. */
+  readonly unstable: number
+  /** Seconds spent. */
+  readonly seconds: number
+}
+
+/** A bound of a Lipschitz constant of a whole network. */
+export interface BoundResult {
+  /** Certified upper bound of the constant. */
+  readonly upper: number
+  /** Largest ratio actually attained, a lower bound of the constant; 0 where none was looked for. */
+  readonly lower: number
+  /** Bracket of the number `upper` stands for: the product of the layers' constants. */
+  readonly product: Bracket
+  /** Radius of the ball, in the l2 norm and the units of the input; `Infinity` for a global bound. */
+  readonly epsilon: number
+  /** Which constant is bounded. */
+  readonly kind: BoundKind
+  /** How it was bounded. */
+  readonly method: 'layerwise'
+  /** How sure `upper` is. */
+  readonly guarantee: Guarantee
+  /** The probability that `upper` is too small; 0 where the guarantee is deterministic. */
+  readonly failureProbability: number
+  /** Seed of every random choice: the same seed gives the same result. */
+  readonly seed: number
+  /** Seconds spent. */
+  readonly seconds: number
+  /** The story of the bound, one report a step, from input to output. */
+  readonly layers: readonly LayerReport[]
+}
+
+/** How far a running computation is. */
+export interface Progress {
+  /** What is being worked on, for instance the name of a layer. */
+  readonly stage: string
+  /** Steps taken in this stage. */
+  readonly step: number
+  /** Part of the whole work that is done, from 0 to 1; never decreases. */
+  readonly done: number
+  /** The epsilon being worked on, where there is one. */
+  readonly epsilon?: number
+}
+
+/** One layer of a network, as it was described. */
+export interface LayerSummary {
+  /** Position in the network, from 0. */
+  readonly index: number
+  /** The layer's name: the one given, or its type with a count. */
+  readonly name: string
+  /** The layer's type, as in the architecture format: `conv2d`, `relu`, ... */
+  readonly type: string
+  /** Shape of what goes in. */
+  readonly inputShape: readonly number[]
+  /** Shape of what comes out. */
+  readonly outputShape: readonly number[]
+  /** Number of weights. */
+  readonly parameters: number
+  /** Number of units that are not affine: rectifiers and pooling windows. */
+  readonly units: number
+}
+
+/** What a network is made of. */
+export interface NetworkSummary {
+  /** The network's name, where it has one. */
+  readonly name?: string
+  /** Shape of one input, without a batch dimension. */
+  readonly inputShape: readonly number[]
+  /** Shape of one output. */
+  readonly outputShape: readonly number[]
+  /** Number of weights. */
+  readonly parameters: number
+  /** Number of units that are not affine. */
+  readonly units: number
+  /** Names of the outputs, where the model file gives them. */
+  readonly classes?: readonly string[]
+  /** The layers, from input to output. */
+  readonly layers: readonly LayerSummary[]
+}

@@ -1,0 +1,143 @@
+// Makes a checkout ready to use: checks the tools, installs what is missing, builds the addon and the TypeScript.
+// What is up to date is left alone. Needs Node alone: it runs before there are any dependencies.
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isMain, root, run } from './run.mjs'
+
+const NODE = [20, 19]
+const CARGO = [1, 88]
+
+class SetupError extends Error {}
+
+const say = (text) => {
+  console.log(`setup: ${text}`)
+}
+
+/** `found` is a version text such as `v20.19.1` or `cargo 1.95.0 (…)`. */
+function atLeast(found, [major, minor]) {
+  const [, a, b] = /(\d+)\.(\d+)/.exec(found) ?? [0, 0, 0]
+  return Number(a) > major || (Number(a) === major && Number(b) >= minor)
+}
+
+async function checkTools() {
+  if (!atLeast(process.version, NODE)) {
+    throw new SetupError(`Node ${NODE.join('.')} or newer is needed; this is ${process.version}`)
+  }
+  const cargo = await run('cargo', ['--version'], { show: false })
+  if (cargo.code !== 0 || !atLeast(cargo.output, CARGO)) {
+    const found = cargo.code === 0 ? cargo.output.trim() : 'none'
+    throw new SetupError(`Rust ${CARGO.join('.')} or newer is needed (https://rustup.rs); found: ${found}`)
+  }
+}
+
+/** The Debian packages that the build needs and that are not there. */
+async function missingPackages() {
+  const directory = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
+  const compiler = await run('cc', ['--version'], { show: false })
+  return [
+    compiler.code === 0 || 'gcc',
+    compiler.code === 0 || 'libc6-dev',
+    existsSync(`${directory}/liblapack_pic.a`) || 'liblapack-dev',
+    existsSync(`${directory}/blas/libblas.a`) || 'libblas-dev',
+  ].filter((name) => name !== true)
+}
+
+function hasApt() {
+  const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
+  return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(release)
+}
+
+async function installPackages() {
+  if (process.platform !== 'linux') {
+    throw new SetupError(`the addon is built on Linux; on ${process.platform}, use a Linux machine or container`)
+  }
+  const missing = await missingPackages()
+  if (missing.length === 0) return
+  const names = missing.join(' ')
+  if (!hasApt()) {
+    throw new SetupError(
+      `missing what Debian packages as ${names}: install it and name its static libraries in .cargo/config.toml`,
+    )
+  }
+  if (process.getuid() !== 0) {
+    throw new SetupError(`missing packages; install them with: sudo apt-get install --no-install-recommends ${names}`)
+  }
+  say(`installing ${names}`)
+  const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  const wait = ['-o', 'DPkg::Lock::Timeout=300']
+  const install = () =>
+    run('apt-get', [...wait, 'install', '-y', '--no-install-recommends', ...missing], { show: false, env })
+  let result = await install()
+  if (result.code !== 0) {
+    await run('apt-get', [...wait, 'update'], { show: false, env })
+    result = await install()
+  }
+  if (result.code !== 0) throw new SetupError(`apt-get could not install ${names}:\n${result.output}`)
+}
+
+async function installDependencies() {
+  const stamp = join(root, 'node_modules', '.lipbound-setup')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .update(`${process.platform} ${process.arch}`)
+    .digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  say('npm ci')
+  const { code } = await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'])
+  if (code !== 0) throw new SetupError('npm ci failed')
+  writeFileSync(stamp, wanted)
+}
+
+/** The times of all files under `paths`, of the directories too, since a file that went away changes those. */
+function* times(paths) {
+  for (const path of paths) {
+    const entry = statSync(path, { throwIfNoEntry: false })
+    yield entry?.mtimeMs
+    if (entry?.isDirectory()) {
+      const names = readdirSync(path).filter((name) => name !== 'target' && !name.startsWith('.'))
+      yield* times(names.map((name) => join(path, name)))
+    }
+  }
+}
+
+/** Whether every output is there and no input is newer than any output. */
+function upToDate(outputs, inputs) {
+  const oldest = Math.min(...Array.from(times(outputs.map((path) => join(root, path))), (time) => time ?? -Infinity))
+  return Array.from(times(inputs.map((path) => join(root, path)))).every((time) => (time ?? 0) < oldest)
+}
+
+async function build() {
+  const addon = readdirSync(root).find((name) => /^lipbound\..*\.node$/.test(name)) ?? 'lipbound.node'
+  const native = ['native.cjs', 'native.d.cts']
+  const rust = ['crates', 'Cargo.toml', 'Cargo.lock', '.cargo/config.toml', 'package.json']
+  if (!upToDate([addon, ...native], rust)) {
+    say('building the native addon')
+    const { code } = await run('npm', ['run', '--silent', 'build:native'])
+    if (code !== 0) throw new SetupError('the native addon does not build')
+  }
+  const typescript = ['js', 'native.d.cts', 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json']
+  if (!upToDate(['dist/.tsbuildinfo'], typescript)) {
+    say('building the TypeScript')
+    const { code } = await run('npm', ['run', '--silent', 'build:ts'])
+    if (code !== 0) throw new SetupError('the TypeScript does not build')
+  }
+}
+
+/** Does all of it. Prints what is wrong and resolves with false if it cannot. */
+export async function setup() {
+  try {
+    await checkTools()
+    await installPackages()
+    await installDependencies()
+    await build()
+    return true
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    console.error(`setup: ${error.message}`)
+    return false
+  }
+}
+
+if (isMain(import.meta.url)) process.exitCode = (await setup()) ? 0 : 1
