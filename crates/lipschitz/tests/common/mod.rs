@@ -1,0 +1,220 @@
+//! Random networks with awkward features, and ratios sampled from them.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use lipbound_lipschitz::{
+    AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool2dOptions, Network, NetworkBuilder, Node, Tensor, Unit,
+    avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d, unit,
+};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+pub struct Random(pub ChaCha8Rng);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.0.next_u64() % n as u64) as usize
+    }
+
+    pub fn chance(&mut self, p: f64) -> bool {
+        self.0.random::<f64>() < p
+    }
+
+    pub fn normal(&mut self) -> f64 {
+        StandardNormal.sample(&mut self.0)
+    }
+
+    /// Normal numbers, or ones on a coarse grid (which makes ties and exact zeros), sometimes with dead rows.
+    pub fn weights(&mut self, shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        let grid = self.chance(0.4);
+        let row = n / shape[0];
+        let duplicate = self.chance(0.2);
+        let mut data: Vec<f64> =
+            (0..n).map(|_| if grid { [-1.0, -0.5, 0.0, 0.5, 1.0][self.below(5)] } else { self.normal() }).collect();
+        if duplicate && shape[0] > 1 {
+            let first = data[..row].to_vec();
+            data[row..2 * row].copy_from_slice(&first);
+        }
+        if self.chance(0.15) {
+            data[..row].fill(0.0);
+        }
+        Tensor::f64(shape.to_vec(), data).unwrap()
+    }
+
+    pub fn bias(&mut self, n: usize) -> Option<Tensor> {
+        match self.below(4) {
+            0 => None,
+            1 => Some(Tensor::f64(vec![n], vec![0.0; n]).unwrap()),
+            2 => Some(self.weights(&[n])),
+            // Strongly negative: many dead units.
+            _ => Some(Tensor::f64(vec![n], (0..n).map(|_| self.normal() - 2.0).collect()).unwrap()),
+        }
+    }
+
+    pub fn unit(&mut self) -> Unit {
+        match self.below(6) {
+            0 => Unit::LeakyRelu { slope: 0.1 },
+            1 => Unit::LeakyRelu { slope: [-0.5, 2.0, 0.0, 1.0][self.below(4)] },
+            _ => Unit::Relu,
+        }
+    }
+
+    pub fn input(&mut self, shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        let grid = self.chance(0.4);
+        let data = (0..n).map(|_| if grid { [-1.0, 0.0, 0.5, 1.0][self.below(4)] } else { self.normal() }).collect();
+        Tensor::f64(shape.to_vec(), data).unwrap()
+    }
+}
+
+type Built = Result<(Layer, Vec<usize>), lipbound_lipschitz::ModelError>;
+
+struct Chain {
+    builder: NetworkBuilder,
+    count: usize,
+}
+
+impl Chain {
+    fn add(&mut self, inputs: Vec<usize>, built: Built) -> Option<usize> {
+        let (layer, shape) = built.ok()?;
+        self.count += 1;
+        let node = Node {
+            name: format!("n{}", self.count),
+            kind: "test".into(),
+            layer,
+            inputs,
+            shape,
+            parameters: 0,
+        };
+        Some(self.builder.push(node).unwrap())
+    }
+}
+
+/// A small image network: convolutions, pools, batch norms, residual blocks, then linear layers.
+pub fn network(random: &mut Random) -> Network {
+    let input = vec![1 + random.below(2), 3 + random.below(4), 3 + random.below(4)];
+    let mut chain = Chain { builder: NetworkBuilder::new(input).unwrap(), count: 0 };
+    let mut at = 0;
+    for _ in 0..random.below(4) {
+        let shape = chain.builder.shape(at).to_vec();
+        let next = match random.below(7) {
+            0..=2 => {
+                let groups = if shape[0].is_multiple_of(2) && random.chance(0.3) { 2 } else { 1 };
+                let out = groups * (1 + random.below(2));
+                let kernel = [1 + random.below(3), 1 + random.below(3)];
+                let weight = random.weights(&[out, shape[0] / groups, kernel[0], kernel[1]]);
+                let options = Conv2dOptions {
+                    stride: [1 + random.below(2), 1 + random.below(2)],
+                    padding: [random.below(2), random.below(2), random.below(2), random.below(2)],
+                    dilation: [1 + random.below(2), 1],
+                    groups,
+                };
+                let bias = random.bias(out);
+                chain.add(vec![at], conv2d(&shape, &weight, bias.as_ref(), &options))
+            }
+            3 => {
+                let kernel = [1 + random.below(3), 1 + random.below(3)];
+                let options = MaxPool2dOptions {
+                    kernel,
+                    stride: [1 + random.below(2), 1 + random.below(2)],
+                    padding: [0; 4],
+                    dilation: [1; 2],
+                    ceil_mode: random.chance(0.5),
+                };
+                chain.add(vec![at], max_pool2d(&shape, &options))
+            }
+            4 => {
+                let options = AvgPool2d {
+                    kernel: [1 + random.below(3), 1 + random.below(3)],
+                    stride: [1 + random.below(2), 1],
+                    padding: [0; 4],
+                    ceil_mode: random.chance(0.5),
+                    count_include_pad: true,
+                };
+                chain.add(vec![at], avg_pool2d(&shape, &options))
+            }
+            5 => {
+                let c = shape[0];
+                let (weight, mean) = (random.weights(&[c]), random.weights(&[c]));
+                let var = Tensor::f64(vec![c], (0..c).map(|_| random.normal().abs() + 0.01).collect()).unwrap();
+                let bias = random.bias(c);
+                let tensors = BatchNorm2d {
+                    weight: Some(&weight),
+                    bias: bias.as_ref(),
+                    running_mean: &mean,
+                    running_var: &var,
+                    eps: 1e-5,
+                };
+                chain.add(vec![at], batch_norm2d(&shape, &tensors))
+            }
+            _ => {
+                // x + conv(unit(x)), with the unit on its own.
+                let c = shape[0];
+                let weight = random.weights(&[c, c, 1, 1]);
+                let inner = chain.add(vec![at], unit(&shape, random.unit())).unwrap();
+                let branch =
+                    chain.add(vec![inner], conv2d(&shape, &weight, None, &Conv2dOptions::default())).unwrap();
+                chain.add(vec![at, branch], Ok((Layer::Add, shape.clone())))
+            }
+        };
+        if let Some(next) = next {
+            at = next;
+            if random.chance(0.6) {
+                let shape = chain.builder.shape(at).to_vec();
+                at = chain.add(vec![at], unit(&shape, random.unit())).unwrap();
+            }
+        }
+    }
+    let shape = chain.builder.shape(at).to_vec();
+    at = chain.add(vec![at], Ok(flatten(&shape))).unwrap();
+    for _ in 0..1 + random.below(3) {
+        let n = chain.builder.shape(at)[0];
+        let out = 1 + random.below(6);
+        let weight = random.weights(&[out, n]);
+        let bias = random.bias(out);
+        at = chain.add(vec![at], linear(&[n], &weight, bias.as_ref())).unwrap();
+        if random.chance(0.7) {
+            at = chain.add(vec![at], unit(&[out], random.unit())).unwrap();
+        }
+    }
+    chain.builder.build().unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_f64()
+}
+
+pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    values(a).iter().zip(values(b)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
+}
+
+/// A point of the ball around `x0`: on the sphere, inside, or along one axis.
+pub fn nearby(random: &mut Random, x0: &Tensor, epsilon: f64) -> Tensor {
+    let n = x0.len();
+    let mut direction: Vec<f64> = (0..n).map(|_| random.normal()).collect();
+    if random.chance(0.2) {
+        let axis = random.below(n);
+        direction.iter_mut().enumerate().for_each(|(i, d)| *d *= f64::from(u8::from(i == axis)));
+    }
+    let norm = direction.iter().map(|d| d * d).sum::<f64>().sqrt().max(1e-300);
+    let radius = epsilon * if random.chance(0.5) { 1.0 - 1e-12 } else { random.0.random::<f64>() };
+    let data = values(x0).iter().zip(&direction).map(|(x, d)| x + d / norm * radius).collect();
+    Tensor::f64(x0.shape().to_vec(), data).unwrap()
+}
+
+/// `norm(f(a) - f(b)) / norm(a - b)` less what rounding can have added; `None` where the points coincide.
+pub fn ratio(network: &Network, a: &Tensor, b: &Tensor) -> Option<f64> {
+    let moved = distance(a, b);
+    if moved == 0.0 {
+        return None;
+    }
+    let (fa, fb) = (network.evaluate(a).unwrap(), network.evaluate(b).unwrap());
+    let size = values(&fa).iter().chain(&values(&fb)).fold(1.0f64, |m, v| m.max(v.abs()));
+    Some((distance(&fa, &fb) - 1e-12 * size) / moved)
+}
