@@ -187,17 +187,17 @@ fn compare<T: Element + From<f32>>(name: &str, shape: &ConvShape, isa: Isa, all:
     let mut scratch = Scratch::new();
     print!("{name:<16}");
     for threads in [&Threads::serial(), all] {
-        let (mut peak, mut forward, mut adjoint) = (0.0f64, f64::INFINITY, f64::INFINITY);
+        let (mut best, mut forward, mut adjoint) = (0.0f64, f64::INFINITY, f64::INFINITY);
         for _ in 0..turns {
-            peak = peak.max(self::peak::measure::<T>(isa, threads));
+            best = best.max(peak::measure::<T>(isa, threads));
             forward = forward.min(seconds(|| layer.forward(threads, &mut scratch)));
             adjoint = adjoint.min(seconds(|| layer.adjoint(threads, &mut scratch)));
         }
         let column = |time: f64| {
             let speed = layer.flops / time / 1e9;
-            format!("{:8.2} ms {speed:6.1} {:4.0}%", time * 1e3, 100.0 * speed / peak)
+            format!("{:8.2} ms {speed:6.1} {:4.0}%", time * 1e3, 100.0 * speed / best)
         };
-        print!(" | {} thr. peak {peak:5.1} | {} | {}", threads.count(), column(forward), column(adjoint));
+        print!(" | {} thr. peak {best:5.1} | {} | {}", threads.count(), column(forward), column(adjoint));
         if all.count() == 1 {
             break;
         }

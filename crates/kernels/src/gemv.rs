@@ -619,13 +619,7 @@ mod tests {
                 (0..rows).map(|i| (0..columns).map(|j| f(at(i, j) * x[j])).sum()).collect()
             };
             let adjoint = |y: &[f64], f: &dyn Fn(f64) -> f64| -> Vec<f64> {
-                let mut sums = vec![0.0; columns];
-                for i in 0..rows {
-                    for j in 0..columns {
-                        sums[j] += f(at(i, j) * y[i]);
-                    }
-                }
-                sums
+                (0..columns).map(|j| (0..rows).map(|i| f(at(i, j) * y[i])).sum()).collect()
             };
             let (same, abs) = (|v: f64| v, |v: f64| v.abs());
             let (ax, ax_size) = (forward(&same), forward(&abs));
@@ -633,15 +627,8 @@ mod tests {
             let st: Vec<f64> = ax.iter().zip(&s).map(|(t, s)| t * s).collect();
             let st_size: Vec<f64> = ax_size.iter().zip(&s).map(|(t, s)| t * s.abs()).collect();
             let gram = adjoint(&st, &same);
-            let gram_size: Vec<f64> = {
-                let mut sums = vec![0.0; columns];
-                for i in 0..rows {
-                    for j in 0..columns {
-                        sums[j] += at(i, j).abs() * st_size[i];
-                    }
-                }
-                sums
-            };
+            let gram_size: Vec<f64> =
+                (0..columns).map(|j| (0..rows).map(|i| at(i, j).abs() * st_size[i]).sum()).collect();
             for isa in Isa::supported() {
                 let gemv = Gemv::new(rows, columns, isa).unwrap();
                 let (m, mt) = (gemv.accumulation_length(), gemv.adjoint_accumulation_length());

@@ -46,8 +46,10 @@ unsafe impl Send for Job {}
 
 #[derive(Default)]
 struct State {
-    /// The loop that helpers may still join.
+    /// The loop that helpers may still join, how many of them, and the slot of the next one.
     job: Option<Job>,
+    wanted: usize,
+    next_slot: usize,
     /// Someone's loop is not over yet.
     busy: bool,
     /// Helpers inside a loop, and asleep.
@@ -81,7 +83,7 @@ impl Shared {
     }
 
     /// The life of a helper.
-    fn help(&self, slot: usize) {
+    fn help(&self) {
         let mut seen = 0;
         loop {
             for _ in 0..SPINS {
@@ -91,15 +93,17 @@ impl Shared {
                 std::hint::spin_loop();
             }
             let mut state = self.lock();
-            let job = loop {
+            let (job, slot) = loop {
                 if state.stop {
                     return;
                 }
                 let epoch = self.epoch.load(Ordering::Relaxed);
                 if epoch != seen {
                     seen = epoch;
-                    if let Some(job) = state.job {
-                        break job;
+                    if let Some(job) = state.job.filter(|_| state.wanted > 0) {
+                        state.wanted -= 1;
+                        state.next_slot += 1;
+                        break (job, state.next_slot - 1);
                     }
                 }
                 state.asleep += 1;
@@ -124,8 +128,8 @@ impl Shared {
         }
     }
 
-    /// Calls `drain` on the calling thread and on all helpers that come in time, at most `helpers` of them being
-    /// woken. Falls back on the calling thread alone while another loop runs.
+    /// Calls `drain(0)` on the calling thread and `drain(1)`, `drain(2)`, ... on the helpers that come in time, at most
+    /// `helpers` of them. Falls back on the calling thread alone while another loop runs.
     fn share<F: Fn(usize) + Sync>(&self, helpers: usize, drain: &F) {
         unsafe fn call<F: Fn(usize)>(data: *const (), slot: usize) {
             // SAFETY: `data` is the `&F` below, which outlives the job.
@@ -138,6 +142,8 @@ impl Shared {
                 return drain(0);
             }
             state.busy = true;
+            state.wanted = helpers;
+            state.next_slot = 1;
             state.job = Some(Job { call: call::<F>, data: (&raw const *drain).cast() });
             self.epoch.fetch_add(1, Ordering::Relaxed);
             for _ in 0..helpers.min(state.asleep) {
@@ -222,7 +228,7 @@ impl Threads {
             let shared = Arc::clone(&pool.shared);
             let helper = std::thread::Builder::new()
                 .name(format!("lipbound-{slot}"))
-                .spawn(move || shared.help(slot))
+                .spawn(move || shared.help())
                 .map_err(|error| ThreadsError(format!("could not start {count} threads: {error}")))?;
             pool.helpers.push(helper);
         }
@@ -259,7 +265,8 @@ impl Threads {
     }
 
     /// Calls `work(slot, item)` once for every item below `items`, on all threads, and returns when all are done. No
-    /// two concurrent calls get the same slot, and slots are below [`Self::count`]. A panic in `work` is passed on.
+    /// two concurrent calls get the same slot, and slots are below [`Self::count`] and below `items`. A panic in `work`
+    /// is passed on.
     pub fn run(&self, items: usize, work: impl Fn(usize, usize) + Sync) {
         match &self.pool {
             Some(pool) if items > 1 => {
@@ -320,6 +327,7 @@ mod tests {
                 let seen: Vec<_> = (0..items).map(|_| AtomicUsize::new(0)).collect();
                 let busy: Vec<_> = (0..count).map(|_| AtomicBool::new(false)).collect();
                 threads.run(items, |slot, item| {
+                    assert!(slot < items);
                     assert!(!busy[slot].swap(true, Ordering::SeqCst));
                     seen[item].fetch_add(1, Ordering::SeqCst);
                     busy[slot].store(false, Ordering::SeqCst);

@@ -284,6 +284,13 @@ fn chosen_shapes() {
         conv([16, 40], [57, 1], 1, 1, 0),
         conv([5, 33], [90, 1], 3, 2, 1),
         conv([9, 20], [40, 2], 2, 1, 0),
+        // A few channels on one side or on both, wide enough for vectors along rows.
+        conv([1, 6], [28, 28], 5, 1, 2),
+        conv([2, 33], [5, 67], 3, 1, 1),
+        conv([3, 40], [6, 150], 3, 2, 1),
+        conv([4, 4], [7, 131], 3, 1, 0),
+        conv([100, 2], [4, 65], 3, 1, 1),
+        conv([4, 70], [12, 49], 4, 3, 2),
         // A fully connected layer in disguise; a stride larger than the kernel; padding larger than the kernel.
         conv([20, 30], [6, 6], 6, 1, 0),
         conv([20, 30], [17, 19], 1, 4, 0),
@@ -376,6 +383,69 @@ fn same_for_any_number_of_threads<T: Number>() {
 fn results_do_not_depend_on_the_number_of_threads() {
     same_for_any_number_of_threads::<f64>();
     same_for_any_number_of_threads::<f32>();
+}
+
+/// The process that the module documentation describes, on `M = R A D`: its bidiagonal matrix has the norm of `M`.
+#[test]
+fn the_documented_lanczos_process_finds_the_norm() {
+    let shape = ConvShape { stride: [2, 1], ..conv([5, 11], [7, 15], 3, 1, 1) };
+    let mut random = Random(6);
+    let weights = random.vector(shape.weight_len());
+    let mut slopes = |n: usize| (0..n).map(|_| random.pick(&[0.0, 1.0, 0.3, 0.7])).collect::<Vec<f64>>();
+    let (r, d) = (slopes(shape.output_len()), slopes(shape.input_len()));
+    // The norm by plain power iteration.
+    let (mut x, mut y) = (vec![1.0; d.len()], vec![0.0; r.len()]);
+    let mut expected = 0.0;
+    for _ in 0..3000 {
+        x.iter_mut().zip(&d).for_each(|(x, d)| *x *= d);
+        reference::forward(&shape, &weights, &x, &mut y);
+        y.iter_mut().zip(&r).for_each(|(y, r)| *y *= r * r);
+        reference::adjoint(&shape, &weights, &y, &mut x);
+        x.iter_mut().zip(&d).for_each(|(x, d)| *x *= d);
+        expected = norm(&x).sqrt();
+        let size = norm(&x);
+        x.iter_mut().for_each(|x| *x /= size);
+    }
+    for isa in Isa::supported() {
+        let conv = PackedConv::<f64>::new(&shape, &weights, isa).unwrap();
+        let (threads, mut scratch) = (Threads::new(2).unwrap(), Scratch::new());
+        let blocked = |chw: &[f64], output: bool| {
+            let mut out = vec![0.0; if output { conv.output_len() } else { conv.input_len() }];
+            if output {
+                conv.pack_output(chw, &mut out)
+            } else {
+                conv.pack_input(chw, &mut out)
+            }
+            out
+        };
+        let (r, d) = (blocked(&r, true), blocked(&d, false));
+        let start: Vec<f64> = (0..shape.input_len()).map(|i| (i as f64 * 0.7).sin()).collect();
+        let (mut v, mut u) = (blocked(&start, false), vec![f64::NAN; conv.output_len()]);
+        let (mut alpha, mut beta) = (1.0, norm(&v));
+        let (mut alphas, mut betas) = (Vec::new(), Vec::new());
+        for step in 0..200 {
+            let b = if step == 0 { 0.0 } else { beta / alpha };
+            let forth = Fused { input_scale: Some(&d[..]), scale: Some(&r[..]), a: 1.0 / beta, b };
+            alpha = conv.forward(&v, &mut u, &forth, &threads, &mut scratch).sqrt();
+            let back = Fused { input_scale: Some(&r[..]), scale: Some(&d[..]), a: 1.0 / alpha, b: alpha / beta };
+            beta = conv.adjoint(&u, &mut v, &back, &threads, &mut scratch).sqrt();
+            alphas.push(alpha);
+            betas.push(beta);
+        }
+        // Norm of the upper bidiagonal matrix, by power iteration again.
+        let n = alphas.len();
+        let mut c = vec![1.0; n];
+        let mut found = 0.0;
+        for _ in 0..20_000 {
+            let e: Vec<f64> =
+                (0..n).map(|j| alphas[j] * c[j] + if j + 1 < n { betas[j] * c[j + 1] } else { 0.0 }).collect();
+            c = (0..n).map(|j| alphas[j] * e[j] + if j > 0 { betas[j - 1] * e[j - 1] } else { 0.0 }).collect();
+            found = norm(&c).sqrt();
+            let size = norm(&c);
+            c.iter_mut().for_each(|c| *c /= size);
+        }
+        assert!((found - expected).abs() < 1e-8 * expected, "{found} for {expected} on {isa}");
+    }
 }
 
 #[test]

@@ -21,6 +21,25 @@
 //! out (likewise `R` in the adjoint). An input scale costs one more read of the vector and nothing else: it is applied
 //! while the input is copied into the working block, once for each element and not once for each use.
 //!
+//! ```
+//! use lipbound_kernels::{ConvShape, isa::Isa, packed::{Fused, PackedConv, Scratch}, pool::Threads};
+//!
+//! let shape = ConvShape {
+//!     in_channels: 2, in_height: 4, in_width: 5, out_channels: 3,
+//!     kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1, 1], groups: 1,
+//! };
+//! let conv = PackedConv::<f64>::new(&shape, &[0.1f32; 54], Isa::selected()?)?;
+//! let (threads, mut scratch) = (Threads::from_environment()?, Scratch::new());
+//! let (mut v, mut u) = (vec![0.0; conv.input_len()], vec![f64::NAN; conv.output_len()]);
+//! conv.pack_input(&[1.0; 40], &mut v);
+//! let beta = 40f64.sqrt();
+//! let alpha = conv.forward(&v, &mut u, &Fused { a: 1.0 / beta, ..Fused::default() }, &threads, &mut scratch).sqrt();
+//! let back = Fused { a: 1.0 / alpha, b: alpha / beta, ..Fused::default() };
+//! let beta = conv.adjoint(&u, &mut v, &back, &threads, &mut scratch).sqrt();
+//! assert!(alpha > 1.0 && beta < alpha);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Rounding
 //! Let `m` be [`PackedConv::accumulation_length`] and `u` the unit roundoff. The sum that enters the store differs from
 //! the exact one by at most `gamma_m * (|A| |x|)_i`, `gamma_m = m u / (1 - m u)`, plus one more `u` relative to each

@@ -15,7 +15,9 @@
 //!
 //! **A pair** is one or two blocks of output channels, which a tile computes together. With groups, its input channels
 //! are those of the groups that the pair touches; weights between different groups are stored zeros. A depthwise
-//! convolution (one input and one output channel a group) instead multiplies lane by lane.
+//! convolution (one input and one output channel a group) instead multiplies lane by lane. A map to up to four channels
+//! (the adjoint of a network's first layer) would leave most lanes of an output block empty; for it the block's input
+//! is transposed while it is copied (`[channel][row][column mod in_step][column / in_step]`), and vectors run along rows.
 //!
 //! **A chunk** is a run of input channels whose products are added up in registers, from zero; the chunks' sums are
 //! then added in order. Accumulation is therefore blocked: an output's error is at most `gamma_m` times the sum of the
@@ -25,8 +27,8 @@
 //! first sum (with zero) is exact, the same `m` holds. Kernel rows that lie outside the image for all pixels of a tile
 //! are skipped, which changes no value: they would add exact zeros.
 
-use super::dispatch::TileLimits;
-use super::element::{Element, MAX_BLOCKS, Segment, Squares, SumTile};
+use super::dispatch::{TileLimits, blocks_at_once, planar_lanes};
+use super::element::{Element, MAX_BLOCKS, MAX_PLANES, Segment, Squares, Style, SumTile, TileShape};
 use crate::ConvShape;
 use crate::aligned::AlignedVec;
 use crate::isa::Isa;
@@ -46,8 +48,8 @@ const CHUNK: usize = 576;
 const BLOCK_BYTES: f64 = 640.0 * 1024.0;
 /// Work is cut into about this many units, so that the last ones leave no thread idle for long.
 const UNITS: usize = 48;
-/// Vector multiply-adds below which handing work to other threads costs more than it saves (some 50 microseconds).
-const PARALLEL_FROM: usize = 150_000;
+/// Vector multiply-adds below which handing work to other threads costs more than it saves (some 15 microseconds).
+const PARALLEL_FROM: f64 = 50_000.0;
 
 /// One axis of a gather.
 #[derive(Clone, Debug)]
@@ -127,6 +129,8 @@ impl Axis {
 pub(super) struct Pair {
     pub first_out: usize,
     pub blocks: usize,
+    /// Weights for each input scalar.
+    pub width: usize,
     /// Blocks of input channels that it reads.
     pub inputs: Range<usize>,
     /// Index of its channel list, in every class.
@@ -136,7 +140,7 @@ pub(super) struct Pair {
 /// A run of channels that is added up in registers.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
-    /// Where its weights start, in input scalars: times the pair's vector length gives elements.
+    /// Where its weights start, in input scalars: times [`Pair::width`] gives elements.
     pub first_scalar: usize,
     /// Taps and channels, for each set of kernel rows that lie in the image.
     pub variants: Vec<Vec<Segment>>,
@@ -191,6 +195,7 @@ pub(super) struct Unit {
 #[derive(Clone, Debug)]
 pub(super) struct Plan<T: Element> {
     pub isa: Isa,
+    pub in_channels: usize,
     pub in_rows: usize,
     pub in_columns: usize,
     pub out_rows: usize,
@@ -206,6 +211,9 @@ pub(super) struct Plan<T: Element> {
     pub row_pitch: usize,
     pub phase_pitch: usize,
     pub block_pitch: usize,
+    /// Elements between packed columns: `BLOCK`, or 1 in planar plans, where channels are `plane_pitch` apart (else 0).
+    pub column_pitch: usize,
+    pub plane_pitch: usize,
     /// Elements of packed input, and of partial sums, that a thread needs.
     pub packed_len: usize,
     pub sums_len: usize,
@@ -222,12 +230,6 @@ pub(super) struct Plan<T: Element> {
     kernels: Vec<[Option<SumTile<T>>; MAX_BLOCKS]>,
 }
 
-/// How many elements one partial sum of the largest tile has.
-pub(super) fn tile_elements<T: Element>(limits: TileLimits) -> usize {
-    let pixels = limits.shapes.iter().map(|(r, c)| r * c).max().unwrap_or(1);
-    pixels * limits.blocks * T::BLOCK
-}
-
 impl<T: Element> Plan<T> {
     /// Plans one direction. `weight(out, in, ky, kx)` gives the weight between an output and an input channel of this
     /// direction, zero across groups.
@@ -237,30 +239,36 @@ impl<T: Element> Plan<T> {
         isa: Isa,
         weight: impl Fn(usize, usize, usize, usize) -> T,
     ) -> Self {
-        let limits = TileLimits::of(isa);
-        let lanewise = shape.groups > 1 && shape.groups == shape.in_channels && shape.groups == shape.out_channels;
         let (in_channels, out_channels) = match direction {
             Direction::Forward => (shape.in_channels, shape.out_channels),
             Direction::Adjoint => (shape.out_channels, shape.in_channels),
         };
         let axes = [Axis::new(shape, 0, direction), Axis::new(shape, 1, direction)];
-        // Two blocks of outputs at a time are faster, unless they belong to groups that read different inputs.
-        let pair_up = |width| Self::pair_up(in_channels, out_channels, shape.groups, width);
-        let work = |lists: &[ChannelList], pairs: &[Pair]| -> usize {
-            pairs.iter().map(|pair| pair.blocks * lists[pair.list].scalars(lanewise)).sum()
-        };
-        let (mut pairs, mut lists) = pair_up(if lanewise { 1 } else { limits.blocks });
-        let narrow = pair_up(1);
-        if work(&narrow.1, &narrow.0) * 6 < work(&lists, &pairs) * 5 {
-            (pairs, lists) = narrow;
-        }
+        let style = choose_style::<T>(shape.groups, in_channels, out_channels, &axes[1], isa);
+        let (pairs, lists) = pair_up::<T>(in_channels, out_channels, shape.groups, style);
+        let limits = TileLimits::of::<T>(isa, style);
+        let lanewise = style == Style::Lanewise;
+        // Vector multiply-adds for each tap and pixel.
+        let scalars: usize = pairs.iter().map(|pair| pair.width * lists[pair.list].scalars(lanewise)).sum();
+        let vectors =
+            scalars as f64 / if let Style::Planar { .. } = style { planar_lanes::<T>(isa) } else { T::BLOCK } as f64;
 
-        let (row_bounds, column_bounds) = choose_blocks::<T>(&axes, &pairs, in_channels, limits);
+        let (row_bounds, column_bounds) = choose_blocks::<T>(&axes, pairs.len(), vectors, in_channels, limits);
         let most = |bounds: &[usize]| bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
         let (block_rows, block_columns) = (most(&row_bounds), most(&column_bounds));
-        let phase_pitch = axes[1].reach(block_columns).div_ceil(axes[1].in_step) * T::BLOCK;
+        let reach = axes[1].reach(block_columns).div_ceil(axes[1].in_step);
+        let (column_pitch, phase_pitch) = match style {
+            // Whole vectors are read, up to one beyond the row.
+            Style::Planar { .. } => (1, (reach + planar_lanes::<T>(isa)).next_multiple_of(T::BLOCK)),
+            _ => (T::BLOCK, reach * T::BLOCK),
+        };
         let row_pitch = phase_pitch * axes[1].in_step;
-        let block_pitch = row_pitch * axes[0].reach(block_rows);
+        let packed_rows = row_pitch * axes[0].reach(block_rows);
+        let (block_pitch, plane_pitch) = match style {
+            Style::Planar { .. } => (packed_rows * T::BLOCK, packed_rows),
+            _ => (packed_rows, 0),
+        };
+        let pitches = Pitches { column: column_pitch, phase: phase_pitch, row: row_pitch, block: block_pitch };
 
         let mut classes = Vec::new();
         for row in 0..axes[0].out_step {
@@ -308,7 +316,11 @@ impl<T: Element> Plan<T> {
         let kernels = shapes
             .iter()
             .map(|&(rows, columns)| {
-                std::array::from_fn(|b| T::sum_tile(isa, lanewise, b + 1, rows as usize, columns as usize))
+                std::array::from_fn(|index| {
+                    let style =
+                        if let Style::Channels { .. } = style { Style::Channels { blocks: index + 1 } } else { style };
+                    T::sum_tile(isa, TileShape { style, rows: rows as usize, columns: columns as usize })
+                })
             })
             .collect();
 
@@ -319,7 +331,7 @@ impl<T: Element> Plan<T> {
             .iter()
             .map(|class| {
                 let taps = class.rows.len() * class.columns.len();
-                pairs.iter().map(|p| lists[p.list].scalars(lanewise) * p.blocks * T::BLOCK).sum::<usize>() * taps
+                scalars * taps
             })
             .sum();
         let mut weights = AlignedVec::zeroed(weight_len);
@@ -329,22 +341,15 @@ impl<T: Element> Plan<T> {
                 let per_tap = if lanewise { 1 } else { T::BLOCK };
                 let products = (class.rows.len() * class.columns.len() * per_tap).max(1);
                 let chunks = list.blocks.div_ceil(((CHUNK + products / 2) / products).max(1)).max(1);
-                let mut scalars = 0;
+                let mut done = 0;
                 let mut made = Vec::new();
                 for chunk in 0..chunks {
                     let range = chunk * list.blocks / chunks..(chunk + 1) * list.blocks / chunks;
-                    let first_scalar = scalars;
+                    let first_scalar = done;
                     let mut all = Vec::new();
                     for variant in variants {
-                        let (segments, end) = class.segments::<T>(
-                            list,
-                            range.clone(),
-                            variant,
-                            &axes,
-                            lanewise,
-                            [row_pitch, phase_pitch, block_pitch],
-                        );
-                        scalars = first_scalar + end;
+                        let (segments, end) = class.segments(list, range.clone(), variant, &axes, lanewise, pitches);
+                        done = first_scalar + end;
                         let length: usize = segments.iter().map(|s| s.lanes as usize).sum();
                         accumulation = accumulation.max(length + chunks - 1);
                         all.push(segments);
@@ -365,16 +370,13 @@ impl<T: Element> Plan<T> {
         debug_assert_eq!(filled, weight_len);
 
         let (units, packed_blocks) = cut_units(&blocks, &pairs);
-        let vectors: usize = classes
+        let products: f64 = classes
             .iter()
             .enumerate()
             .map(|(index, class)| {
-                let pixels: usize = blocks
-                    .iter()
-                    .flat_map(|block| &tiles[block.tiles[index].clone()])
-                    .map(|tile| tile.rows as usize * tile.columns as usize)
-                    .sum();
-                pixels * work(&lists, &pairs) * class.rows.len() * class.columns.len()
+                let tiles = blocks.iter().flat_map(|block| &tiles[block.tiles[index].clone()]);
+                let pixels: usize = tiles.map(Tile::pixels).sum();
+                vectors * (pixels * class.rows.len() * class.columns.len()) as f64
             })
             .sum();
         let terms = units
@@ -389,6 +391,7 @@ impl<T: Element> Plan<T> {
 
         Self {
             isa,
+            in_channels,
             in_rows: axes[0].input,
             in_columns: axes[1].input,
             out_rows: axes[0].output,
@@ -402,8 +405,13 @@ impl<T: Element> Plan<T> {
             row_pitch,
             phase_pitch,
             block_pitch,
-            packed_len: packed_blocks * block_pitch,
-            sums_len: tile_elements::<T>(limits) * if most_chunks > 1 { most_tiles.max(1) } else { 1 },
+            column_pitch,
+            plane_pitch,
+            packed_len: packed_blocks * block_pitch + T::BLOCK,
+            sums_len: limits.pixels()
+                * pairs.iter().map(|pair| pair.blocks).max().unwrap_or(1)
+                * T::BLOCK
+                * if most_chunks > 1 { most_tiles.max(1) } else { 1 },
             square_sum: 1 + terms + Squares::REDUCTION + units.len(),
             blocks,
             tiles,
@@ -412,7 +420,7 @@ impl<T: Element> Plan<T> {
             units,
             weights,
             accumulation,
-            parallel: vectors >= PARALLEL_FROM,
+            parallel: products >= PARALLEL_FROM,
             kernels,
         }
     }
@@ -420,35 +428,6 @@ impl<T: Element> Plan<T> {
     /// The micro-kernel for a tile.
     pub(super) fn kernel(&self, blocks: usize, tile: &Tile) -> SumTile<T> {
         self.kernels[tile.kernel as usize][blocks - 1].expect("there is a kernel for every tile within the limits")
-    }
-
-    /// Output channels in pairs, and the distinct sets of input channels that pairs read.
-    fn pair_up(in_channels: usize, out_channels: usize, groups: usize, width: usize) -> (Vec<Pair>, Vec<ChannelList>) {
-        let (per_in, per_out) = (in_channels / groups, out_channels / groups);
-        let total = out_channels.div_ceil(T::BLOCK);
-        let mut lists: Vec<ChannelList> = Vec::new();
-        let mut pairs = Vec::new();
-        let mut first_out = 0;
-        while first_out < total {
-            let blocks = width.min(total - first_out);
-            let last = ((first_out + blocks) * T::BLOCK).min(out_channels) - 1;
-            let channels = first_out * T::BLOCK / per_out * per_in..(last / per_out + 1) * per_in;
-            let inputs = channels.start / T::BLOCK..channels.end.div_ceil(T::BLOCK);
-            let list = ChannelList {
-                first_lane: channels.start % T::BLOCK,
-                channels: channels.len(),
-                blocks: inputs.len(),
-                block: T::BLOCK,
-                width: blocks,
-            };
-            let index = lists.iter().position(|l| *l == list).unwrap_or_else(|| {
-                lists.push(list);
-                lists.len() - 1
-            });
-            pairs.push(Pair { first_out, blocks, inputs, list: index });
-            first_out += blocks;
-        }
-        (pairs, lists)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -500,6 +479,68 @@ impl<T: Element> Plan<T> {
     }
 }
 
+/// Distances in the packed block.
+#[derive(Clone, Copy, Debug)]
+struct Pitches {
+    column: usize,
+    phase: usize,
+    row: usize,
+    block: usize,
+}
+
+/// Which way vectors run.
+fn choose_style<T: Element>(groups: usize, inputs: usize, outputs: usize, columns: &Axis, isa: Isa) -> Style {
+    if groups > 1 && groups == inputs && groups == outputs {
+        return Style::Lanewise;
+    }
+    if groups == 1 && outputs <= MAX_PLANES {
+        // Vectors along a row, for each channel; or one vector for each pixel. The former cost a transposition.
+        let vectors = columns.grid().div_ceil(planar_lanes::<T>(isa)) * outputs;
+        let blocks = columns.grid() * T::BLOCK / planar_lanes::<T>(isa);
+        if vectors * 3 < blocks * 2 {
+            return Style::Planar { channels: outputs };
+        }
+    }
+    // Two blocks of outputs at a time are faster, unless they belong to groups that read different inputs.
+    let work = |style| -> usize {
+        let (pairs, lists) = pair_up::<T>(inputs, outputs, groups, style);
+        pairs.iter().map(|pair| pair.width * lists[pair.list].scalars(false)).sum()
+    };
+    let (wide, narrow) = (Style::Channels { blocks: blocks_at_once(isa) }, Style::Channels { blocks: 1 });
+    if work(narrow) * 6 < work(wide) * 5 { narrow } else { wide }
+}
+
+/// Output channels in pairs, and the distinct sets of input channels that pairs read.
+fn pair_up<T: Element>(inputs: usize, outputs: usize, groups: usize, style: Style) -> (Vec<Pair>, Vec<ChannelList>) {
+    let (per_in, per_out) = (inputs / groups, outputs / groups);
+    let at_once = if let Style::Channels { blocks } = style { blocks } else { 1 };
+    let total = outputs.div_ceil(T::BLOCK);
+    let mut lists: Vec<ChannelList> = Vec::new();
+    let mut pairs = Vec::new();
+    let mut first_out = 0;
+    while first_out < total {
+        let blocks = at_once.min(total - first_out);
+        let width = if let Style::Planar { channels } = style { channels } else { blocks * T::BLOCK };
+        let last = ((first_out + blocks) * T::BLOCK).min(outputs) - 1;
+        let channels = first_out * T::BLOCK / per_out * per_in..(last / per_out + 1) * per_in;
+        let inputs = channels.start / T::BLOCK..channels.end.div_ceil(T::BLOCK);
+        let list = ChannelList {
+            first_lane: channels.start % T::BLOCK,
+            channels: channels.len(),
+            blocks: inputs.len(),
+            block: T::BLOCK,
+            width,
+        };
+        let index = lists.iter().position(|l| *l == list).unwrap_or_else(|| {
+            lists.push(list);
+            lists.len() - 1
+        });
+        pairs.push(Pair { first_out, blocks, width, inputs, list: index });
+        first_out += blocks;
+    }
+    (pairs, lists)
+}
+
 impl Tile {
     fn pixels(&self) -> usize {
         self.rows as usize * self.columns as usize
@@ -513,7 +554,7 @@ struct ChannelList {
     channels: usize,
     blocks: usize,
     block: usize,
-    /// Output blocks of the pair: the width of its weight vectors.
+    /// Weights for each input scalar.
     width: usize,
 }
 
@@ -531,14 +572,14 @@ impl ChannelList {
 
 impl Class {
     /// The segments of a run of channel blocks with the kernel rows of `variant`, and how many scalars all rows have.
-    fn segments<T: Element>(
+    fn segments(
         &self,
         list: &ChannelList,
         blocks: Range<usize>,
         variant: &[bool],
         axes: &[Axis; 2],
         lanewise: bool,
-        [row_pitch, phase_pitch, block_pitch]: [usize; 3],
+        pitches: Pitches,
     ) -> (Vec<Segment>, usize) {
         let narrow = |n: usize| u32::try_from(n).expect("a packed block has fewer than 2^32 elements");
         let mut segments = Vec::new();
@@ -548,15 +589,15 @@ impl Class {
             for (&(dy, _), &inside) in self.rows.iter().zip(variant) {
                 for &(dx, _) in &self.columns {
                     let right = (dx - axes[1].first).unsigned_abs();
-                    let x = block * block_pitch
-                        + (dy - axes[0].first).unsigned_abs() * row_pitch
-                        + right % axes[1].in_step * phase_pitch
-                        + right / axes[1].in_step * T::BLOCK
+                    let x = block * pitches.block
+                        + (dy - axes[0].first).unsigned_abs() * pitches.row
+                        + right % axes[1].in_step * pitches.phase
+                        + right / axes[1].in_step * pitches.column
                         + lanes.start;
                     if inside && !lanes.is_empty() {
                         segments.push(Segment {
                             x: narrow(x),
-                            w: narrow(scalars * list.width * T::BLOCK),
+                            w: narrow(scalars * list.width),
                             lanes: narrow(lanes.len()),
                         });
                     }
@@ -586,7 +627,7 @@ impl Class {
                 for &(_, kx) in &self.columns {
                     for lane in lanes.clone() {
                         let input = (pair.inputs.start + block) * T::BLOCK + lane;
-                        for out in first_out..first_out + pair.blocks * T::BLOCK {
+                        for out in first_out..first_out + pair.width {
                             let input = if lanewise { out } else { input };
                             push(if out < out_channels && input < in_channels {
                                 weight(out, input, ky, kx)
@@ -607,7 +648,8 @@ impl Class {
 /// blocks, the cache and an even spread over threads favour small ones.
 fn choose_blocks<T: Element>(
     axes: &[Axis; 2],
-    pairs: &[Pair],
+    pairs: usize,
+    vectors: f64,
     in_channels: usize,
     limits: TileLimits,
 ) -> (Vec<usize>, Vec<usize>) {
@@ -616,8 +658,8 @@ fn choose_blocks<T: Element>(
     let in_blocks = in_channels.div_ceil(T::BLOCK) as f64;
     let taps: f64 = axes.iter().map(|a| a.residues.iter().map(Vec::len).sum::<usize>() as f64).product();
     // Vector multiply-adds of one grid position, over all classes and pairs.
-    let scalars: f64 = pairs.iter().map(|p| (p.inputs.len() * p.blocks * T::BLOCK) as f64).sum::<f64>() * taps;
-    let work = scalars * (rows * columns) as f64;
+    let weights = vectors * taps;
+    let work = weights * (rows * columns) as f64;
 
     let bounds = |size: usize, parts: usize| -> Vec<usize> { (0..=parts).map(|i| i * size / parts).collect() };
     let mut best = (f64::INFINITY, 1, 1);
@@ -629,10 +671,10 @@ fn choose_blocks<T: Element>(
             let blocks = (high * wide) as f64;
             let lines = in_blocks * (axes[0].reach(tall) * axes[1].reach(broad)) as f64;
             let bytes = lines * 64.0;
-            let units = (blocks * pairs.len() as f64).min(UNITS as f64 * 4.0);
-            let copies = if blocks < UNITS as f64 && pairs.len() > 1 { 2.0 } else { 1.0 };
+            let units = (blocks * pairs as f64).min(UNITS as f64 * 4.0);
+            let copies = if blocks < UNITS as f64 && pairs > 1 { 2.0 } else { 1.0 };
             let copying = blocks * lines * copies * if bytes > BLOCK_BYTES { 8.0 } else { 5.0 };
-            let streaming = blocks * scalars * 0.6;
+            let streaming = blocks * weights * 0.6;
             let idle = work / units / 2.0;
             let crowding = work * 0.05 * (bytes / BLOCK_BYTES - 1.0).clamp(0.0, 8.0);
             let cost = copying + streaming + idle + crowding;

@@ -120,9 +120,7 @@ macro_rules! portable {
             /// As the body's.
             pub unsafe fn copy_row(row: &RowCopy<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    if row.plane_step == 0 { $bodies::copy_row(row) } else { $bodies::transpose_row(row, 0) }
-                }
+                unsafe { if row.plane_step == 0 { $bodies::copy_row(row) } else { $bodies::transpose_row(row, 0) } }
             }
         }
     };

@@ -6,7 +6,7 @@
 //! While the last chunk's products are computed, the lines of `y` and `scale` are fetched.
 
 use super::Fused;
-use super::element::{Element, RowCopy, Squares, TileStore, TileSum};
+use super::element::{Element, RowCopy, Segment, Squares, TileStore, TileSum};
 use super::plan::{Class, Pair, Plan, Tile, Unit};
 use crate::aligned::AlignedVec;
 use crate::isa::Isa;
@@ -73,8 +73,9 @@ impl Scratch {
     }
 }
 
-/// Addresses to prefetch for one tile: two blocks of up to 14 pixels of `y` and `scale`.
-const PREFETCHES: usize = 64;
+/// Addresses to prefetch for one tile, at most: all that a tile of 14 pixels by 2 blocks touches in `y` and `scale`, and
+/// most of what a planar tile does.
+const PREFETCHES: usize = 128;
 
 impl<T: Element> Plan<T> {
     /// `y <- scale * (a * (A (input_scale * x))) - b * y`; the sum of squares of the new `y`. Lengths have been checked.
@@ -88,11 +89,13 @@ impl<T: Element> Plan<T> {
     ) -> f64 {
         let serial = Threads::serial();
         let threads = if self.parallel { threads } else { &serial };
-        scratch.prepare(self, threads.count().min(self.units.len()).max(1));
+        let prepared = threads.count().min(self.units.len());
+        scratch.prepare(self, prepared);
         let y = Disjoint::new(y);
         let slots = Disjoint::new(&mut scratch.slots);
         let squares = Disjoint::new(&mut scratch.squares);
         threads.run(self.units.len(), |slot, unit| {
+            assert!(slot < prepared, "a slot for each thread");
             // SAFETY: a slot is used by one task at a time, and there is one for each; each unit has its own element of
             // `squares`. Units write to disjoint parts of `y`: different blocks are different pixels, different pairs
             // different channels.
@@ -144,7 +147,6 @@ impl<T: Element> Plan<T> {
         let tiles = &self.tiles[block.tiles[class].clone()];
         let (class, pair_index, pair) = (&self.classes[class], pair, &self.pairs[pair]);
         let chunks = &class.lists[pair.list];
-        let width = pair.blocks * T::BLOCK;
         let store_tile = T::store_tile(self.isa);
         let mut wanted: [*const T; PREFETCHES] = [ptr::null(); PREFETCHES];
         let scale = fused.scale.map_or(ptr::null(), <[T]>::as_ptr);
@@ -154,18 +156,33 @@ impl<T: Element> Plan<T> {
             let input = packed.add((pair.inputs.start - unit.inputs.start) * self.block_pitch);
             for (index, chunk) in chunks.iter().enumerate() {
                 let last = index + 1 == chunks.len();
-                let weights = self.weights.as_ptr().add(class.weights[pair_index] + chunk.first_scalar * width);
+                let weights = self.weights.as_ptr().add(class.weights[pair_index] + chunk.first_scalar * pair.width);
                 let mut sum = slot.sums.as_mut_ptr().cast::<T>();
                 for tile in tiles {
                     let at = self.output_offset(block.rows.start, block.columns.start, class, pair, tile);
                     let prefetches =
                         if last { self.wanted(tile, pair, y.add(at), scale, at, fused, &mut wanted) } else { 0 };
                     let segments = &chunk.variants[tile.variant as usize];
+                    let x =
+                        tile.row as usize * self.in_step[0] * self.row_pitch + tile.column as usize * self.column_pitch;
+                    debug_assert!(
+                        segments.iter().all(|segment| {
+                            let first = (pair.inputs.start - unit.inputs.start) * self.block_pitch + x;
+                            self.is_inside(
+                                first,
+                                class.weights[pair_index] + chunk.first_scalar * pair.width,
+                                tile,
+                                pair,
+                                segment,
+                            )
+                        }),
+                        "a tile leaves its block"
+                    );
                     self.kernel(pair.blocks, tile)(&TileSum {
-                        x: input.add(
-                            tile.row as usize * self.in_step[0] * self.row_pitch + tile.column as usize * T::BLOCK,
-                        ),
+                        x: input.add(x),
                         row_step: self.in_step[0] * self.row_pitch,
+                        plane_step: self.plane_pitch,
+                        columns: tile.columns as usize,
                         weights,
                         segments: segments.as_ptr(),
                         segment_count: segments.len(),
@@ -194,11 +211,23 @@ impl<T: Element> Plan<T> {
                         );
                     }
                     if chunks.len() > 1 {
-                        sum = sum.add(tile.rows as usize * tile.columns as usize * width);
+                        sum = sum.add(tile.rows as usize * tile.columns as usize * pair.blocks * T::BLOCK);
                     }
                 }
             }
         }
+    }
+
+    /// Whether all that a segment reads is there, for the tile whose input starts at `x` and whose weights at `w`.
+    fn is_inside(&self, x: usize, w: usize, tile: &Tile, pair: &Pair, segment: &Segment) -> bool {
+        let (rows, columns, lanes) = (tile.rows as usize, tile.columns as usize, segment.lanes as usize);
+        let last = if self.plane_pitch > 0 {
+            (lanes - 1) * self.plane_pitch + columns.next_multiple_of(T::BLOCK)
+        } else {
+            (rows - 1) * self.in_step[0] * self.row_pitch + columns * T::BLOCK
+        };
+        x + segment.x as usize - segment.x as usize % self.column_pitch + last <= self.packed_len
+            && w + segment.w as usize + lanes * pair.width <= self.weights.len()
     }
 
     /// Where the tile's first pixel and block is in the output.
@@ -266,8 +295,13 @@ impl<T: Element> Plan<T> {
                         let column = left + phase as isize;
                         let (first, end) =
                             if inside { clip(column, step, lines, self.in_columns) } else { (lines, lines) };
-                        ptr::write_bytes(to, 0, first * T::BLOCK);
-                        ptr::write_bytes(to.add(end * T::BLOCK), 0, (lines - end) * T::BLOCK);
+                        let channels = (self.in_channels - index * T::BLOCK).min(T::BLOCK);
+                        // A line of channels at a time, or each channel's pixels.
+                        for plane in 0..if self.plane_pitch > 0 { channels } else { 1 } {
+                            let to = to.add(plane * self.plane_pitch);
+                            ptr::write_bytes(to, 0, first * self.column_pitch);
+                            ptr::write_bytes(to.add(end * self.column_pitch), 0, (lines - end) * self.column_pitch);
+                        }
                         if first < end {
                             let column = (column + (first * step) as isize).unsigned_abs();
                             let line = (index * self.in_rows + from.unsigned_abs()) * self.in_columns + column;
@@ -276,8 +310,10 @@ impl<T: Element> Plan<T> {
                                 from: x.as_ptr().add(line * T::BLOCK),
                                 step: step * T::BLOCK,
                                 scale: scale.map_or(ptr::null(), |s| s.as_ptr().add(line * T::BLOCK)),
-                                to: to.add(first * T::BLOCK),
+                                to: to.add(first * self.column_pitch),
                                 lines: end - first,
+                                plane_step: self.plane_pitch,
+                                channels,
                             });
                         }
                     }
