@@ -2,7 +2,7 @@
 //!
 //! An upper bound means more beside what the constant is known to reach. Two ratios are taken, both in f64 less a bound
 //! of their own rounding: that of the Jacobian at x0 in the direction of its top singular vector (a limit of ratios,
-//! where all slopes at x0 are certain), and that of a point at distance epsilon in the same direction.
+//! where all slopes at x0 are certain), and those of points inside the ball in the same direction.
 
 use lipbound_operators::{Workspace, rounding};
 use lipbound_spectral::start;
@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// Products with the Jacobian and its transpose in the search for its top singular vector.
-const POWER_STEPS: usize = 8;
+const POWER_STEPS: usize = 30;
+
+/// Distances tried, as fractions of epsilon: the largest ratio may lie at the rim, or close to a kink at x0.
+const STEPS: [f64; 3] = [1.0, 1e-2, 1e-4];
 
 /// What a lower bound is asked of.
 pub(crate) struct Question<'a> {
@@ -66,10 +69,10 @@ pub(crate) fn lower_bound(
     if epsilon > 0.0 {
         let size = rounding::norm_up(&v);
         let error = evaluation_error(question.plan, nominal, ws);
-        for sign in [1.0, -1.0] {
+        for (sign, fraction) in STEPS.into_iter().flat_map(|f| [(1.0, f), (-1.0, f)]) {
             let x0 = &nominal.values[0];
             // The margin keeps the point inside the ball whatever the sum rounds to.
-            let step = sign * epsilon * (1.0 - 1e-9) / size;
+            let step = sign * fraction * epsilon * (1.0 - 1e-9) / size;
             let x: Vec<f64> = x0.iter().zip(&v).map(|(x, d)| x + step * d).collect();
             let moved: Vec<f64> = x.iter().zip(x0).map(|(a, b)| a - b).collect();
             let distance = rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF);
@@ -100,7 +103,8 @@ fn evaluation_error(plan: &Plan, nominal: &Nominal, ws: &mut Workspace) -> f64 {
                     let frobenius = rounding::norm_up(stage.full_row_norms(&**operator, ws));
                     frobenius.min(operator.abs_norm())
                 });
-                let of_unit = rounding::gamma(unit.map_or(0, Unit::roundings)) * rounding::norm_up(&nominal.values[index + 1]);
+                let of_unit =
+                    rounding::gamma(unit.map_or(0, Unit::roundings)) * rounding::norm_up(&nominal.values[index + 1]);
                 (rounding::mul_up(norm, slope), rounding::mul_up(slope, of_unit.next_up()))
             }
             Action::Pool(pool) => (rounding::sqrt_up(pool.multiplicity() as f64), 0.0),
@@ -126,7 +130,13 @@ impl Jacobian<'_> {
     fn slope(unit: Unit, y: f64) -> f64 {
         match unit {
             Unit::Relu => f64::from(y > 0.0),
-            Unit::LeakyRelu { slope } => if y > 0.0 { 1.0 } else { slope },
+            Unit::LeakyRelu { slope } => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
         }
     }
 

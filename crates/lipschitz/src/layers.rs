@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use lipbound_operators::{Compose, Conv2d, ConvShape, Dense, Diagonal, LinearOperator, Sparse, rounding};
 
-use crate::{
-    Affine, Bias, Layer, MaxPool, ModelError, PoolGeometry, Tensor, TensorData, Unit,
-};
+use crate::{Affine, Bias, Layer, MaxPool, ModelError, PoolGeometry, Tensor, TensorData, Unit};
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
 
@@ -201,7 +199,10 @@ pub fn batch_norm2d(input: &[usize], tensors: &BatchNorm2d<'_>) -> Built {
         }
     }
     if !(tensors.eps.is_finite() && tensors.eps >= 0.0) {
-        return Err(ModelError::value(format!("eps must be a finite number that is not negative, got {}", tensors.eps)));
+        return Err(ModelError::value(format!(
+            "eps must be a finite number that is not negative, got {}",
+            tensors.eps
+        )));
     }
     let read = |tensor: Option<&Tensor>, default: f64| tensor.map_or(vec![default; channels], Tensor::to_f64);
     let (weight, bias) = (read(tensors.weight, 1.0), read(tensors.bias, 0.0));
@@ -340,17 +341,17 @@ pub fn avg_pool2d(input: &[usize], options: &AvgPool2d) -> Built {
             for x in 0..ow {
                 let elements = count(0, y) * count(1, x);
                 if elements == 0 {
-                    return Err(ModelError::shape(format!("the window of output ({y}, {x}) lies wholly in the padding")));
+                    return Err(ModelError::shape(format!(
+                        "the window of output ({y}, {x}) lies wholly in the padding"
+                    )));
                 }
                 inverse.push(1.0 / elements as f64);
             }
         }
     }
     let ones: Arc<[f64]> = vec![1.0; shape.weight_len()].into();
-    let operator = Arc::new(Compose::new(vec![
-        Arc::new(Conv2d::new(shape, ones)?),
-        Arc::new(Diagonal::rounded(inverse, 1)),
-    ]));
+    let operator =
+        Arc::new(Compose::new(vec![Arc::new(Conv2d::new(shape, ones)?), Arc::new(Diagonal::rounded(inverse, 1))]));
     Ok((Layer::Affine(Affine { operator, bias: None }), vec![channels, oh, ow]))
 }
 
@@ -361,10 +362,7 @@ pub fn avg_pool2d(input: &[usize], options: &AvgPool2d) -> Built {
 pub fn global_avg_pool2d(input: &[usize]) -> Built {
     let [_, height, width] = image(input)?;
     let kernel = [height, width];
-    avg_pool2d(
-        input,
-        &AvgPool2d { kernel, stride: [1; 2], padding: [0; 4], ceil_mode: false, count_include_pad: true },
-    )
+    avg_pool2d(input, &AvgPool2d { kernel, stride: [1; 2], padding: [0; 4], ceil_mode: false, count_include_pad: true })
 }
 
 /// Attributes of a max pool.

@@ -16,102 +16,38 @@
 //! is what makes `R` valid for the disturbance too. Elements that do not move can still carry an error (a constant unit
 //! with a rounded value): it is kept apart, since `D` hides it from `norm(R A D)`.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use lipbound_operators::{LinearOperator, Masked, Workspace, rounding};
-use lipbound_spectral::{Guarantee, NormBracket, NormOptions, norm_bracket};
+use lipbound_spectral::{NormBracket, NormOptions, norm_bracket};
 
 use crate::{
-    BoundError, BoundMonitor, BoundOptions, BoundResult, Kind, LayerReport, MaxPool, Method, Network, Tensor, Unit,
-    UnitCounts, attained,
+    BoundError, BoundMonitor, Kind, MaxPool, Unit, UnitCounts,
+    increments::{Change, Increments, Join, Uncertain, centre},
     nominal::Nominal,
     plan::{Action, Stage},
+    ranges::Paths,
     unit::PreActivation,
 };
 
-/// Upper bounds for an input and every epsilon asked for, in order.
-///
-/// # Errors
-/// If an option or the input is invalid, or the monitor stops the work.
-pub fn bound(
-    network: &Network,
-    input: &Tensor,
-    options: &BoundOptions,
-    monitor: &dyn BoundMonitor,
-) -> Result<Vec<BoundResult>, BoundError> {
-    options.norm.validate()?;
-    if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
-        return Err(BoundError::Epsilon(epsilon));
-    }
-    let x = network.read_input(input)?;
-    let mut ws = Workspace::new();
-    let start = Instant::now();
-    let nominal = Nominal::new(network.plan(), &x, &mut ws);
-    if let Some(i) = nominal.values.iter().position(|v| v.iter().any(|x| !x.is_finite())) {
-        let name = i.checked_sub(1).map_or("the input", |s| &network.plan().stages[s].name);
-        return Err(crate::ModelError::value(format!("the values of '{name}' overflow at this input")).into());
-    }
-    let shared = start.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
-    let mut memory = vec![None; network.plan().stages.len()];
-    let mut results = Vec::with_capacity(options.epsilons.len());
-    for (k, &epsilon) in options.epsilons.iter().enumerate() {
-        let request = Request {
-            network,
-            nominal: Some(&nominal),
-            kind: options.kind,
-            epsilon,
-            norm: options.norm,
-            place: (k, options.epsilons.len()),
-            started: Instant::now(),
-        };
-        let mut result = request.run(monitor, &mut memory, &mut ws)?;
-        result.seconds += shared;
-        results.push(result);
-    }
-    Ok(results)
-}
-
-/// An upper bound of the global Lipschitz constant: every unit may take any of its slopes.
-///
-/// # Errors
-/// If an option is invalid, or the monitor stops the work.
-pub fn global_bound(
-    network: &Network,
-    norm: &NormOptions,
-    monitor: &dyn BoundMonitor,
-) -> Result<BoundResult, BoundError> {
-    norm.validate()?;
-    let request = Request {
-        network,
-        nominal: None,
-        kind: Kind::Global,
-        epsilon: f64::INFINITY,
-        norm: *norm,
-        place: (0, 1),
-        started: Instant::now(),
-    };
-    let mut memory = vec![None; network.plan().stages.len()];
-    request.run(monitor, &mut memory, &mut Workspace::new())
-}
-
 /// The masks of the last norm of a stage and what it was: neighbouring epsilons often share them.
-type Remembered = Option<(Masks, NormBracket)>;
+pub(crate) type Remembered = Option<(Masks, NormBracket)>;
 
 #[derive(Clone, Debug, PartialEq)]
-struct Masks {
+pub(crate) struct Masks {
     rows: Option<Vec<f64>>,
     cols: Option<Vec<f64>>,
 }
 
 /// What is known of a source (the input or a stage's output) over the ball.
 #[derive(Clone, Debug)]
-struct Flow {
-    /// Upper bound of `norm(dz) / norm(dx)`.
-    gain: f64,
-    /// The same with the lower ends of all norms.
-    gain_lower: f64,
+pub(crate) struct Flow {
+    /// Upper bound of `norm(dz) / norm(dx)`: the least that is known.
+    pub gain: f64,
+    /// The product of the constants of the stages before, with the lower ends of all norms and with the upper ends.
+    pub product: (f64, f64),
     /// Radius of a ball that contains all `dz`.
-    radius: f64,
+    pub radius: f64,
     /// Bound of each `|dz_i|`.
     reach: Vec<f64>,
     /// Which elements may move.
@@ -121,10 +57,32 @@ struct Flow {
     /// The same over the elements that do not.
     still_error: f64,
     /// Whether all slopes at x0 itself are certain, up to here.
-    smooth: bool,
+    pub smooth: bool,
 }
 
 impl Flow {
+    /// The network's input, anywhere in the ball.
+    pub fn input(elements: usize, epsilon: f64) -> Self {
+        Self {
+            gain: 1.0,
+            product: (1.0, 1.0),
+            radius: epsilon,
+            reach: vec![epsilon; elements],
+            moves: vec![true; elements],
+            error: 0.0,
+            still_error: 0.0,
+            smooth: true,
+        }
+    }
+
+    /// Takes a smaller constant into account.
+    pub fn tighten(&mut self, gain: f64, epsilon: f64) {
+        if gain < self.gain {
+            self.gain = gain;
+            self.radius = self.radius.min(rounding::mul_up(epsilon, gain));
+        }
+    }
+
     fn element_error(&self, i: usize) -> f64 {
         if self.moves[i] { self.error } else { self.still_error }
     }
@@ -136,107 +94,55 @@ impl Flow {
 }
 
 /// What a stage adds to the story.
-struct Step {
-    norm: NormBracket,
-    units: UnitCounts,
-    output: Flow,
+pub(crate) struct Step {
+    pub norm: NormBracket,
+    pub units: UnitCounts,
+    pub output: Flow,
+    /// The stage's increments, with its uncertain units and the levels that these take.
+    pub change: Change,
+    pub uncertain: Vec<Uncertain>,
+    pub levels: usize,
 }
 
-struct Request<'a> {
-    network: &'a Network,
-    nominal: Option<&'a Nominal>,
-    kind: Kind,
-    epsilon: f64,
-    norm: NormOptions,
-    /// Which epsilon of how many.
-    place: (usize, usize),
-    started: Instant,
+/// What the stages are asked about: which constant, around what, how far.
+pub(crate) struct Ball<'a> {
+    pub nominal: Option<&'a Nominal>,
+    pub kind: Kind,
+    pub epsilon: f64,
+    /// Whether deviations are refined by the paths of the increments (see [`crate::ranges`]).
+    pub refine: bool,
 }
 
-impl Request<'_> {
-    fn run(
+impl Ball<'_> {
+    /// One stage: its constant, and what is known of its output.
+    #[expect(clippy::too_many_arguments, reason = "the stage and its surroundings, as the theorem names them")]
+    pub fn stage(
         &self,
+        index: usize,
+        stage: &Stage,
+        flows: &[Flow],
+        increments: &Increments,
+        options: &NormOptions,
+        remembered: &mut Remembered,
         monitor: &dyn BoundMonitor,
-        memory: &mut [Remembered],
         ws: &mut Workspace,
-    ) -> Result<BoundResult, BoundError> {
-        let stages = &self.network.plan().stages;
-        let inputs = self.network.input_shape().iter().product();
-        let mut flows = vec![Flow {
-            gain: 1.0,
-            gain_lower: 1.0,
-            radius: self.epsilon,
-            reach: vec![self.epsilon; inputs],
-            moves: vec![true; inputs],
-            error: 0.0,
-            still_error: 0.0,
-            smooth: true,
-        }];
-        // The union bound over all norms of a result.
-        let norms = stages.iter().filter(|s| matches!(s.action, Action::Affine { operator: Some(_), .. })).count();
-        let share = self.norm.failure_probability / norms.max(1) as f64;
-        let mut layers: Vec<LayerReport> = Vec::with_capacity(stages.len());
-        for (index, stage) in stages.iter().enumerate() {
-            if monitor.cancelled() {
-                return Err(BoundError::Cancelled);
+    ) -> Result<Step, BoundError> {
+        let source = stage.inputs[0];
+        let input = &flows[source];
+        match &stage.action {
+            Action::Affine { operator: Some(operator), unit, .. } => {
+                self.affine(index, stage, operator, *unit, input, increments, options, remembered, monitor, ws)
             }
-            let (k, epsilons) = self.place;
-            monitor.stage(&stage.name, k * stages.len() + index, epsilons * stages.len(), self.epsilon);
-            let began = Instant::now();
-            let input = &flows[stage.inputs[0]];
-            let step = match &stage.action {
-                Action::Affine { operator: Some(operator), unit, .. } => {
-                    let options = NormOptions {
-                        failure_probability: share,
-                        stream: (k * stages.len() + index) as u64,
-                        ..self.norm
-                    };
-                    self.affine(index, stage, operator, *unit, input, &options, &mut memory[index], monitor, ws)?
-                }
-                Action::Affine { operator: None, unit, .. } => {
-                    self.lone_unit(index, unit.expect("a stage without an operator has a unit"), input)
-                }
-                Action::Pool(pool) => self.pool(stage.inputs[0], pool, input),
-                Action::Add => self.add(index, stage, &flows),
-            };
-            layers.push(LayerReport {
-                name: stage.name.clone(),
-                kind: stage.kind(),
-                members: stage.members.clone(),
-                input_shape: stage.input_shape.clone(),
-                output_shape: stage.shape.clone(),
-                norm: step.norm,
-                epsilon_in: input.radius,
-                epsilon_out: step.output.radius,
-                units: step.units,
-                seconds: began.elapsed().as_secs_f64(),
-            });
-            flows.push(step.output);
+            Action::Affine { operator: None, unit, .. } => Ok(self.lone_unit(
+                index,
+                unit.expect("a stage without an operator has a unit"),
+                input,
+                increments,
+                source,
+            )),
+            Action::Pool(pool) => Ok(self.pool(source, pool, input, increments, ws)),
+            Action::Add => Ok(self.add(index, stage, flows)),
         }
-        let last = &flows[flows.len() - 1];
-        let lower = attained::lower_bound(&attained::Question {
-            plan: self.network.plan(),
-            nominal: self.nominal,
-            inputs,
-            epsilon: self.epsilon,
-            seed: self.norm.seed,
-            // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
-            smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
-        }, monitor, ws)?;
-        let failure_probability = layers.iter().map(|l| l.norm.failure_probability).sum();
-        Ok(BoundResult {
-            upper: last.gain,
-            lower: lower.min(last.gain),
-            product: (last.gain_lower, last.gain),
-            epsilon: self.epsilon,
-            kind: self.kind,
-            method: Method::Layerwise,
-            guarantee: if failure_probability == 0.0 { Guarantee::Deterministic } else { Guarantee::Probabilistic },
-            failure_probability,
-            seed: self.norm.seed,
-            seconds: self.started.elapsed().as_secs_f64(),
-            layers,
-        })
     }
 
     /// The range of a pre-activation from its computed value, its error and its deviation.
@@ -260,6 +166,7 @@ impl Request<'_> {
         operator: &Arc<dyn LinearOperator>,
         unit: Option<Unit>,
         input: &Flow,
+        increments: &Increments,
         options: &NormOptions,
         remembered: &mut Remembered,
         monitor: &dyn BoundMonitor,
@@ -281,18 +188,25 @@ impl Request<'_> {
         let (mut local, mut still) = (vec![0.0; rows], vec![0.0; rows]);
         let mut smooth = input.smooth;
         let mut constant = false;
+        let mut deviations: Vec<f64> = norms.iter().map(|&norm| deviation(input.radius, norm)).collect();
+        if let (true, Some(unit)) = (self.refine, unit) {
+            self.refine(index, stage, operator, unit, input, increments, &norms, &mut deviations, ws);
+        }
+        let level = increments.level_below(&stage.inputs) + 1;
+        let (mut centres, mut unstable, mut uncertain) = (vec![0.0; rows], Vec::new(), Vec::new());
         for i in 0..rows {
             let rounded = self.nominal.map_or(0.0, |n| n.local[index][i]);
             let from_still = rounding::add_up(rounding::mul_up(full[i], input.still_error), rounded);
             let error = rounding::add_up(rounding::mul_up(norms[i], input.error), from_still);
-            let deviation = deviation(input.radius, norms[i]);
+            let deviation = deviations[i];
             let y = self.pre_activation(index, i, error, deviation);
-            let (magnitude, exact) = match unit {
-                None => (1.0, true),
+            let (magnitude, middle, delta) = match unit {
+                None => (1.0, 1.0, 0.0),
                 Some(unit) => {
                     let slope = unit.slopes(y, self.kind);
                     smooth &= slope.is_exact() || !(y.low <= 0.0 && y.high >= 0.0);
-                    (slope.magnitude(), slope.is_exact())
+                    let (middle, delta) = centre(slope);
+                    (slope.magnitude(), middle, delta)
                 }
             };
             slopes[i] = magnitude;
@@ -300,7 +214,14 @@ impl Request<'_> {
             if moves[i] {
                 reach[i] = rounding::mul_up(magnitude, deviation);
                 local[i] = rounding::mul_up(magnitude, rounded);
-                if exact { units.stable += 1 } else { units.unstable += 1 }
+                centres[i] = middle;
+                if delta == 0.0 {
+                    units.stable += 1;
+                } else {
+                    units.unstable += 1;
+                    unstable.push(i as u32);
+                    uncertain.push(Uncertain { delta, deviation, level });
+                }
             } else {
                 // Zero slope means that the computed value is that of the constant piece: no error at all.
                 still[i] = rounding::mul_up(magnitude, from_still);
@@ -332,7 +253,7 @@ impl Request<'_> {
             .fold(0.0, rounding::add_up);
         let output = Flow {
             gain: rounding::mul_up(input.gain, norm.upper),
-            gain_lower: rounding::mul_down(input.gain_lower, norm.lower),
+            product: stretched(input.product, norm.lower, norm.upper),
             radius: rounding::mul_up(input.radius, norm.upper),
             reach,
             moves,
@@ -340,7 +261,48 @@ impl Request<'_> {
             still_error: rounding::add_up(rounding::norm_up(&still), if constant { of_unit } else { 0.0 }),
             smooth,
         };
-        Ok(Step { norm, units, output })
+        let levels = usize::from(!unstable.is_empty());
+        let change = Change::Affine {
+            operator: Some(operator.clone()),
+            centres: unit.map(|_| centres),
+            unstable,
+            first: increments.units.len(),
+        };
+        Ok(Step { norm, units, output, change, uncertain, levels })
+    }
+
+    /// Replaces the deviations of units that are not known to be stable by what the paths to them allow, if smaller.
+    #[expect(clippy::too_many_arguments, reason = "the stage and its surroundings")]
+    fn refine(
+        &self,
+        index: usize,
+        stage: &Stage,
+        operator: &Arc<dyn LinearOperator>,
+        unit: Unit,
+        input: &Flow,
+        increments: &Increments,
+        norms: &[f64],
+        deviations: &mut [f64],
+        ws: &mut Workspace,
+    ) {
+        // At the input itself a row norm is exact.
+        if !self.epsilon.is_finite() || stage.inputs[0] == 0 {
+            return;
+        }
+        let undecided: Vec<usize> = (0..norms.len())
+            .filter(|&i| norms[i] > 0.0)
+            .filter(|&i| {
+                // The error of the nominal value is small beside any deviation that matters.
+                let error = rounding::mul_up(norms[i], input.error);
+                !unit.slopes(self.pre_activation(index, i, error, deviations[i]), self.kind).is_exact()
+            })
+            .collect();
+        let work = (undecided.len(), 2 * operator.multiply_adds());
+        if let Some(paths) = Paths::new(increments, stage.inputs[0], self.epsilon, work, ws) {
+            for i in undecided {
+                deviations[i] = deviations[i].min(paths.row(&**operator, i, ws)).max(f64::MIN_POSITIVE);
+            }
+        }
     }
 
     /// Norm of the roundings of the unit itself.
@@ -352,13 +314,16 @@ impl Request<'_> {
     }
 
     /// A unit without an affine map before it.
-    fn lone_unit(&self, index: usize, unit: Unit, input: &Flow) -> Step {
+    fn lone_unit(&self, index: usize, unit: Unit, input: &Flow, increments: &Increments, source: usize) -> Step {
         let mut units = UnitCounts::default();
+        let level = increments.level_below(&[source]) + 1;
+        let (mut centres, mut unstable, mut uncertain) = (vec![0.0; input.moves.len()], Vec::new(), Vec::new());
         let mut output = input.clone();
         let mut largest: f64 = 0.0;
-        for i in 0..input.moves.len() {
+        for (i, centre_of_unit) in centres.iter_mut().enumerate() {
             let error = input.element_error(i);
-            let y = self.pre_activation(index, i, error, input.reach[i].min(input.radius));
+            let deviation = input.reach[i].min(input.radius);
+            let y = self.pre_activation(index, i, error, deviation);
             let slope = unit.slopes(y, self.kind);
             let magnitude = slope.magnitude();
             output.smooth &= slope.is_exact() || !(y.low <= 0.0 && y.high >= 0.0);
@@ -366,7 +331,15 @@ impl Request<'_> {
             output.reach[i] = rounding::mul_up(magnitude, input.reach[i]);
             if output.moves[i] {
                 largest = largest.max(magnitude);
-                if slope.is_exact() { units.stable += 1 } else { units.unstable += 1 }
+                let (middle, delta) = centre(slope);
+                *centre_of_unit = middle;
+                if delta == 0.0 {
+                    units.stable += 1;
+                } else {
+                    units.unstable += 1;
+                    unstable.push(i as u32);
+                    uncertain.push(Uncertain { delta, deviation, level });
+                }
             } else {
                 units.still += 1;
             }
@@ -374,15 +347,17 @@ impl Request<'_> {
         let slope = unit.global_slopes().magnitude().max(1.0);
         let of_unit = self.unit_rounding(index, unit);
         output.gain = rounding::mul_up(input.gain, largest);
-        output.gain_lower = rounding::mul_down(input.gain_lower, largest);
+        output.product = stretched(input.product, largest, largest);
         output.radius = rounding::mul_up(input.radius, largest);
         output.error = rounding::add_up(rounding::mul_up(slope, input.error), of_unit);
         output.still_error = rounding::add_up(rounding::mul_up(slope, input.still_error), of_unit);
-        Step { norm: NormBracket::known(largest, largest), units, output }
+        let levels = usize::from(!unstable.is_empty());
+        let change = Change::Affine { operator: None, centres: Some(centres), unstable, first: increments.units.len() };
+        Step { norm: NormBracket::known(largest, largest), units, output, change, uncertain, levels }
     }
 
     /// A max pool: `sqrt(m)`, with `m` the largest number of windows in which one element may be the maximum.
-    fn pool(&self, source: usize, pool: &MaxPool, input: &Flow) -> Step {
+    fn pool(&self, source: usize, pool: &MaxPool, input: &Flow, increments: &Increments, ws: &mut Workspace) -> Step {
         // An element is a candidate where its largest value reaches the largest of the smallest values.
         let (mut top, mut bottom) = (vec![f64::INFINITY; pool.inputs()], vec![f64::NEG_INFINITY; pool.inputs()]);
         if let Some(nominal) = self.nominal {
@@ -397,16 +372,27 @@ impl Request<'_> {
         let mut units = UnitCounts::default();
         let mut smooth = input.smooth;
         let mut threshold = vec![f64::NEG_INFINITY; outputs];
+        let mut joins = Joins::new(increments.level_below(&[source]), increments.units.len());
+        let mut candidates: Vec<usize> = Vec::new();
+        let paths = self
+            .refine
+            .then(|| Paths::new(increments, source, self.epsilon, (pool.outputs(), pool.inputs()), ws))
+            .flatten();
         for i in 0..outputs {
             let window = pool.window(i);
             threshold[i] = window.iter().fold(f64::NEG_INFINITY, |m, &j| m.max(bottom[j as usize]));
-            let mut candidates = 0;
-            for j in window.iter().map(|&j| j as usize).filter(|&j| top[j] >= threshold[i]) {
-                candidates += 1;
+            candidates.clear();
+            candidates.extend(window.iter().map(|&j| j as usize).filter(|&j| top[j] >= threshold[i]));
+            if let Some(nominal) = self.nominal {
+                let values = &nominal.values[source];
+                candidates.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+            }
+            for &j in &candidates {
                 moves[i] |= input.moves[j];
                 reach[i] = f64::max(reach[i], input.reach[j]);
             }
-            match (moves[i], candidates) {
+            joins.window(self, source, &candidates, input, paths.as_ref(), ws);
+            match (moves[i], candidates.len()) {
                 (false, _) => units.still += 1,
                 (true, 1) => units.stable += 1,
                 (true, _) => {
@@ -420,7 +406,7 @@ impl Request<'_> {
         let worst = rounding::sqrt_up(pool.multiplicity() as f64);
         let output = Flow {
             gain: rounding::mul_up(input.gain, constant.1),
-            gain_lower: rounding::mul_down(input.gain_lower, constant.0),
+            product: stretched(input.product, constant.0, constant.1),
             radius: rounding::mul_up(input.radius, constant.1),
             reach,
             moves,
@@ -428,7 +414,9 @@ impl Request<'_> {
             still_error: rounding::mul_up(worst, input.still_error),
             smooth,
         };
-        Step { norm: NormBracket::known(constant.0, constant.1), units, output }
+        let Joins { winners, starts, joins, uncertain, levels, .. } = joins;
+        let change = Change::Pool { inputs: pool.inputs(), multiplicity: pool.multiplicity(), winners, starts, joins };
+        Step { norm: NormBracket::known(constant.0, constant.1), units, output, change, uncertain, levels }
     }
 
     /// Whether at x0 itself one element of the window is above all others, whatever rounding did.
@@ -453,11 +441,9 @@ impl Request<'_> {
         let still = moves.iter().filter(|m| !**m).count();
         let output = Flow {
             gain: sum(|f| f.gain),
-            gain_lower: branches.iter().map(|f| f.gain_lower).sum(),
+            product: (branches.iter().map(|f| f.product.0).sum(), sum(|f| f.product.1)),
             radius: sum(|f| f.radius),
-            reach: (0..elements)
-                .map(|i| branches.iter().map(|f| f.reach[i]).fold(0.0, rounding::add_up))
-                .collect(),
+            reach: (0..elements).map(|i| branches.iter().map(|f| f.reach[i]).fold(0.0, rounding::add_up)).collect(),
             moves,
             // A still element of one branch may move in the sum.
             error: rounding::add_up(rounding::add_up(sum(|f| f.error), sum(|f| f.still_error)), local),
@@ -469,6 +455,9 @@ impl Request<'_> {
             norm: NormBracket::known(1.0, 1.0),
             units: UnitCounts { still, stable: elements - still, unstable: 0 },
             output,
+            change: Change::Add,
+            uncertain: Vec::new(),
+            levels: 0,
         }
     }
 }
@@ -477,4 +466,130 @@ impl Request<'_> {
 /// ones, so that a unit exactly at its kink counts as unstable.
 fn deviation(radius: f64, row_norm: f64) -> f64 {
     if row_norm == 0.0 { 0.0 } else { rounding::mul_up(radius, row_norm).max(f64::MIN_POSITIVE) }
+}
+
+fn stretched((lower, upper): (f64, f64), norm_lower: f64, norm_upper: f64) -> (f64, f64) {
+    (rounding::mul_down(lower, norm_lower), rounding::mul_up(upper, norm_upper))
+}
+
+/// Builds the pairwise maxima of a pool, window by window.
+struct Joins {
+    /// Level of the pool's input, and number of its first unit.
+    below: usize,
+    first: usize,
+    winners: Vec<u32>,
+    starts: Vec<usize>,
+    joins: Vec<Join>,
+    uncertain: Vec<Uncertain>,
+    /// Most uncertain joins of a window.
+    levels: usize,
+}
+
+impl Joins {
+    fn new(below: usize, first: usize) -> Self {
+        let (winners, joins, uncertain) = (Vec::new(), Vec::new(), Vec::new());
+        Self { below, first, winners, starts: vec![0], joins, uncertain, levels: 0 }
+    }
+
+    /// `run = max(run, b)` for the candidates in the order of their nominal values, the largest first. The difference
+    /// `b - run` moves by at most `|db| + max |da|` over the members `a` so far, and by at most `sqrt(2)` times the
+    /// norm of all movement, since `b` is none of them.
+    fn window(
+        &mut self,
+        ball: &Ball<'_>,
+        source: usize,
+        candidates: &[usize],
+        input: &Flow,
+        paths: Option<&Paths<'_>>,
+        ws: &mut Workspace,
+    ) {
+        let winner = candidates[0];
+        self.winners.push(winner as u32);
+        let begin = self.joins.len();
+        let mut run_moves = input.moves[winner];
+        let mut run_reach = input.reach[winner];
+        let mut run_error = input.element_error(winner);
+        let mut level = self.below;
+        for &member in &candidates[1..] {
+            let moving = f64::from(u8::from(run_moves)) + f64::from(u8::from(input.moves[member]));
+            let by_norm = rounding::mul_up(input.radius, rounding::sqrt_up(moving));
+            let by_reach = rounding::add_up(run_reach, input.reach[member]);
+            run_moves |= input.moves[member];
+            run_reach = run_reach.max(input.reach[member]);
+            run_error = run_error.max(input.element_error(member));
+            if moving == 0.0 {
+                continue;
+            }
+            let at = |deviation: f64| match ball.nominal {
+                Some(nominal) => {
+                    let (a, b) = (nominal.values[source][winner], nominal.values[source][member]);
+                    let error = rounding::mul_up(2.0, run_error);
+                    PreActivation {
+                        low: rounding::add_down(rounding::add_down(b, -a), -error),
+                        high: rounding::add_up(rounding::add_up(b, -a), error),
+                        deviation,
+                    }
+                }
+                None => PreActivation { low: f64::NEG_INFINITY, high: f64::INFINITY, deviation: f64::INFINITY },
+            };
+            let mut deviation = by_norm.min(by_reach).max(f64::MIN_POSITIVE);
+            let mut slope = Unit::Relu.slopes(at(deviation), ball.kind);
+            if let (Some(paths), false) = (paths, slope.is_exact()) {
+                deviation = deviation.min(self.by_paths(paths, begin, winner, member, input, ws));
+                slope = Unit::Relu.slopes(at(deviation.max(f64::MIN_POSITIVE)), ball.kind);
+            }
+            let (middle, delta) = centre(slope);
+            if middle == 0.0 && delta == 0.0 {
+                continue;
+            }
+            let unit = (delta > 0.0).then(|| {
+                level += 1;
+                self.uncertain.push(Uncertain { delta, deviation, level });
+                (self.first + self.uncertain.len() - 1) as u32
+            });
+            self.joins.push(Join { member: member as u32, centre: middle, unit });
+        }
+        self.levels = self.levels.max(level - self.below);
+        self.starts.push(self.joins.len());
+    }
+
+    /// Bound of `|d(b - run)|` by the paths to the window: `run` is undone join by join, back to the nominal winner.
+    fn by_paths(
+        &self,
+        paths: &Paths<'_>,
+        begin: usize,
+        winner: usize,
+        member: usize,
+        input: &Flow,
+        ws: &mut Workspace,
+    ) -> f64 {
+        let mut row = ws.zeros(input.moves.len());
+        row[member] += 1.0;
+        let (mut run, mut from_window): (f64, f64) = (-1.0, 0.0);
+        for join in self.joins[begin..].iter().rev() {
+            if let Some(unit) = join.unit {
+                let u = &self.uncertain[unit as usize - self.first];
+                from_window =
+                    rounding::add_up(from_window, rounding::mul_up(run.abs(), rounding::mul_up(u.delta, u.deviation)));
+            }
+            let part = join.centre * run;
+            row[join.member as usize] += part;
+            run -= part;
+        }
+        row[winner] += run;
+        // Each coefficient is a product of at most as many centres and complements as there are joins; all have
+        // magnitudes of at most one, so their own rounding is relative to that.
+        let joins = self.joins.len() - begin;
+        let loose = rounding::gamma(4 * (joins + 1));
+        let spread = self.joins[begin..]
+            .iter()
+            .map(|join| join.member as usize)
+            .chain([winner, member])
+            .map(|j| input.reach[j])
+            .fold(0.0, rounding::add_up);
+        let bound = paths.functional(row, None, 4 * (joins + 1), ws);
+        [from_window, rounding::mul_up(loose, rounding::add_up(spread, from_window))]
+            .into_iter()
+            .fold(bound, rounding::add_up)
+    }
 }

@@ -4,29 +4,35 @@
 //! Avant and Morgansen (arXiv 2008.06141), every norm a bracket and every number rounded outward.
 
 mod attained;
+mod bound;
+mod certificate;
 mod error;
+mod increments;
 mod layer;
-pub mod layerwise;
 mod layers;
+pub mod layerwise;
 mod network;
 mod nominal;
 mod plan;
 mod pool;
+mod ranges;
 mod result;
+mod scaled;
 mod tensor;
 mod unit;
+mod weights;
 
+pub use bound::{bound, global_bound};
 pub use error::{BoundError, ErrorKind, ModelError};
 pub use layer::{Affine, Bias, Layer};
 pub use layers::{
     AvgPool2d, BatchNorm2d, Conv2dOptions, MaxPool2dOptions, avg_pool2d, batch_norm2d, conv2d, flatten,
     global_avg_pool2d, linear, max_pool2d, normalize, sparse, unit,
 };
-pub use layerwise::{bound, global_bound};
 pub use network::{Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};
 pub use result::{
-    BoundMonitor, BoundOptions, BoundResult, LayerReport, Method, Quiet, StageKind, UnitCounts,
+    BoundMonitor, BoundOptions, BoundResult, LayerReport, Method, MethodRequest, Quiet, StageKind, UnitCounts,
 };
 pub use tensor::{Tensor, TensorData};
 pub use unit::{Kind, Slope, Unit};

@@ -86,9 +86,9 @@ impl NetworkBuilder {
             Layer::Affine(Affine { operator, bias }) => {
                 operator.cols() == lengths[0]
                     && operator.rows() == out
-                    && bias.as_ref().is_none_or(|b| {
-                        b.values.len() == out && b.errors.as_ref().is_none_or(|e| e.len() == out)
-                    })
+                    && bias
+                        .as_ref()
+                        .is_none_or(|b| b.values.len() == out && b.errors.as_ref().is_none_or(|e| e.len() == out))
             }
             Layer::Unit(_) | Layer::Identity => lengths[0] == out,
             Layer::MaxPool(pool) => pool.inputs() == lengths[0] && pool.outputs() == out,
@@ -147,17 +147,30 @@ impl Network {
         &self.nodes
     }
 
+    /// Multiply-adds of a forward pass.
+    #[must_use]
+    pub fn multiply_adds(&self) -> usize {
+        self.nodes
+            .iter()
+            .map(|node| match &node.layer {
+                Layer::Affine(affine) => affine.operator.multiply_adds(),
+                _ => 0,
+            })
+            .sum()
+    }
+
     /// The fused stages.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Checks an input and widens it.
+    /// Checks an input and widens it. A leading batch dimension of one is accepted.
     ///
     /// # Errors
     /// If its shape is not the network's.
     pub fn read_input(&self, input: &crate::Tensor) -> Result<Vec<f64>, ModelError> {
-        if input.shape() != self.input_shape {
+        let single = input.shape().strip_prefix(&[1]).is_some_and(|rest| rest == self.input_shape);
+        if input.shape() != self.input_shape && !single {
             return Err(ModelError::shape(format!(
                 "the input has shape {:?}, but the network takes {:?}",
                 input.shape(),

@@ -105,7 +105,9 @@ impl Plan {
                     s
                 }
                 (Layer::Unit(unit), Some(s)) => {
-                    let Action::Affine { unit: slot, .. } = &mut stages[s].action else { unreachable!("filtered above") };
+                    let Action::Affine { unit: slot, .. } = &mut stages[s].action else {
+                        unreachable!("filtered above")
+                    };
                     *slot = Some(*unit);
                     s
                 }

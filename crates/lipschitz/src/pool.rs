@@ -165,14 +165,7 @@ mod tests {
     use super::*;
 
     fn geometry(h: usize, w: usize, k: usize, s: usize, p: usize, d: usize, ceil_mode: bool) -> PoolGeometry {
-        PoolGeometry {
-            input: [1, h, w],
-            kernel: [k; 2],
-            stride: [s; 2],
-            padding: [p; 4],
-            dilation: [d; 2],
-            ceil_mode,
-        }
+        PoolGeometry { input: [1, h, w], kernel: [k; 2], stride: [s; 2], padding: [p; 4], dilation: [d; 2], ceil_mode }
     }
 
     #[test]

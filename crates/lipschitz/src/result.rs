@@ -11,8 +11,22 @@ pub struct BoundOptions {
     pub epsilons: Vec<f64>,
     /// Which constant.
     pub kind: Kind,
+    /// Layer by layer, or the network as a whole.
+    pub method: MethodRequest,
     /// Tolerance of each norm, failure probability of the whole result, limits and seed.
     pub norm: NormOptions,
+}
+
+/// How an upper bound shall be composed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MethodRequest {
+    /// The certificate where its predicted cost is acceptable, else layer by layer.
+    #[default]
+    Auto,
+    /// The product of layer constants.
+    Layerwise,
+    /// The certificate, or the product where that is smaller.
+    Certificate,
 }
 
 /// How an upper bound was composed.
@@ -20,6 +34,8 @@ pub struct BoundOptions {
 pub enum Method {
     /// The product of layer constants (theory: arXiv 2008.06141).
     Layerwise,
+    /// One norm of the whole network, or a product that rests on one of its prefixes.
+    Certificate,
 }
 
 /// What a stage of the network is.
@@ -67,6 +83,12 @@ pub struct LayerReport {
     pub epsilon_in: f64,
     /// Radius of the ball that contains the stage's output.
     pub epsilon_out: f64,
+    /// The constant from the network's input to the stage's output is at most this.
+    pub gain: f64,
+    /// What `gain` rests on.
+    pub gain_method: Method,
+    /// Probability that a norm or certificate of this stage is wrong.
+    pub failure_probability: f64,
     /// Its units; for stages without units, elements that do not move are still and all others stable.
     pub units: UnitCounts,
     /// Time spent.

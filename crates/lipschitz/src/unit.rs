@@ -136,10 +136,9 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
     let PreActivation { low, high, deviation } = y;
     match kind {
         Kind::Global => Slope { low: 0.0, high: 1.0 },
-        Kind::Uniform => Slope {
-            low: f64::from(add_down(low, -deviation) >= 0.0),
-            high: f64::from(add_up(high, deviation) > 0.0),
-        },
+        Kind::Uniform => {
+            Slope { low: f64::from(add_down(low, -deviation) >= 0.0), high: f64::from(add_up(high, deviation) > 0.0) }
+        }
         Kind::Centred => {
             let lower = if low < 0.0 {
                 0.0

@@ -3,13 +3,18 @@
 mod common;
 
 use common::{Random, nearby, network, ratio};
-use lipbound_lipschitz::{BoundOptions, Kind, Quiet, bound, global_bound};
+use lipbound_lipschitz::{BoundOptions, Kind, MethodRequest, Quiet, bound, global_bound};
 use lipbound_spectral::NormOptions;
 
 const EPSILONS: [f64; 6] = [1e-6, 1e-3, 0.1, 1.0, 10.0, 1e3];
 
 fn options(kind: Kind, epsilons: &[f64], seed: u64) -> BoundOptions {
-    BoundOptions { epsilons: epsilons.to_vec(), kind, norm: NormOptions { seed, ..NormOptions::default() } }
+    BoundOptions {
+        epsilons: epsilons.to_vec(),
+        kind,
+        method: MethodRequest::Layerwise,
+        norm: NormOptions { seed, ..NormOptions::default() },
+    }
 }
 
 #[test]
@@ -21,7 +26,9 @@ fn no_sampled_ratio_exceeds_the_upper_bound() {
         let epsilon = EPSILONS[random.below(EPSILONS.len())];
         let centred = &bound(&net, &x0, &options(Kind::Centred, &[epsilon], seed), &Quiet).unwrap()[0];
         let uniform = &bound(&net, &x0, &options(Kind::Uniform, &[epsilon], seed), &Quiet).unwrap()[0];
-        let global = global_bound(&net, &NormOptions { seed, ..NormOptions::default() }, &Quiet).unwrap();
+        let global =
+            global_bound(&net, &NormOptions { seed, ..NormOptions::default() }, MethodRequest::Layerwise, &Quiet)
+                .unwrap();
         for result in [centred, uniform, &global] {
             assert!(result.lower <= result.upper, "seed {seed}: {result:?}");
             assert!(result.product.0 <= result.product.1, "seed {seed}: {result:?}");
@@ -68,9 +75,7 @@ fn a_network_that_nothing_moves_has_the_constant_zero() {
         [("fc", linear(&[1], &weight, Some(&bias)).unwrap()), ("relu", unit(&[2], Unit::Relu).unwrap())]
     {
         let inputs = vec![builder.last()];
-        builder
-            .push(Node { name: name.into(), kind: "test".into(), layer, inputs, shape, parameters: 0 })
-            .unwrap();
+        builder.push(Node { name: name.into(), kind: "test".into(), layer, inputs, shape, parameters: 0 }).unwrap();
     }
     let net = builder.build().unwrap();
     let x0 = Tensor::f64(vec![1], vec![0.0]).unwrap();

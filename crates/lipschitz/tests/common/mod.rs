@@ -84,14 +84,7 @@ impl Chain {
     fn add(&mut self, inputs: Vec<usize>, built: Built) -> Option<usize> {
         let (layer, shape) = built.ok()?;
         self.count += 1;
-        let node = Node {
-            name: format!("n{}", self.count),
-            kind: "test".into(),
-            layer,
-            inputs,
-            shape,
-            parameters: 0,
-        };
+        let node = Node { name: format!("n{}", self.count), kind: "test".into(), layer, inputs, shape, parameters: 0 };
         Some(self.builder.push(node).unwrap())
     }
 }
@@ -158,8 +151,7 @@ pub fn network(random: &mut Random) -> Network {
                 let c = shape[0];
                 let weight = random.weights(&[c, c, 1, 1]);
                 let inner = chain.add(vec![at], unit(&shape, random.unit())).unwrap();
-                let branch =
-                    chain.add(vec![inner], conv2d(&shape, &weight, None, &Conv2dOptions::default())).unwrap();
+                let branch = chain.add(vec![inner], conv2d(&shape, &weight, None, &Conv2dOptions::default())).unwrap();
                 chain.add(vec![at, branch], Ok((Layer::Add, shape.clone())))
             }
         };

@@ -1,0 +1,249 @@
+//! Bounds of a network: stage by stage, and certified as a whole where that is tighter.
+
+use std::time::Instant;
+
+use lipbound_operators::{Workspace, rounding};
+use lipbound_spectral::{Guarantee, NormOptions};
+
+use crate::{
+    BoundError, BoundMonitor, BoundOptions, BoundResult, Kind, LayerReport, Method, MethodRequest, ModelError, Network,
+    Tensor, attained,
+    certificate::{self, certify},
+    increments::{Increments, Step as IncrementStep},
+    layerwise::{Ball, Flow, Remembered},
+    nominal::Nominal,
+    plan::Action,
+    weights::{Effort, Search},
+};
+
+/// Upper bounds for an input and every epsilon asked for, in order.
+///
+/// # Errors
+/// If an option or the input is invalid, or the monitor stops the work.
+pub fn bound(
+    network: &Network,
+    input: &Tensor,
+    options: &BoundOptions,
+    monitor: &dyn BoundMonitor,
+) -> Result<Vec<BoundResult>, BoundError> {
+    options.norm.validate()?;
+    if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
+        return Err(BoundError::Epsilon(epsilon));
+    }
+    let x = network.read_input(input)?;
+    let mut ws = Workspace::new();
+    let start = Instant::now();
+    let nominal = Nominal::new(network.plan(), &x, &mut ws);
+    if let Some(i) = nominal.values.iter().position(|v| v.iter().any(|x| !x.is_finite())) {
+        let name = i.checked_sub(1).map_or("the input", |s| &network.plan().stages[s].name);
+        return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());
+    }
+    let shared = start.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
+    let mut memory = Memory::new(network);
+    let mut results = Vec::with_capacity(options.epsilons.len());
+    for (k, &epsilon) in options.epsilons.iter().enumerate() {
+        let request = Request {
+            network,
+            ball: Ball { nominal: Some(&nominal), kind: options.kind, epsilon, refine: false },
+            method: options.method,
+            norm: options.norm,
+            place: (k, options.epsilons.len()),
+        };
+        let mut result = request.run(monitor, &mut memory, &mut ws)?;
+        result.seconds += shared;
+        results.push(result);
+    }
+    Ok(results)
+}
+
+/// An upper bound of the global Lipschitz constant: every unit may take any of its slopes.
+///
+/// # Errors
+/// If an option is invalid, or the monitor stops the work.
+pub fn global_bound(
+    network: &Network,
+    norm: &NormOptions,
+    method: MethodRequest,
+    monitor: &dyn BoundMonitor,
+) -> Result<BoundResult, BoundError> {
+    norm.validate()?;
+    let request = Request {
+        network,
+        ball: Ball { nominal: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false },
+        method,
+        norm: *norm,
+        place: (0, 1),
+    };
+    request.run(monitor, &mut Memory::new(network), &mut Workspace::new())
+}
+
+/// What one epsilon leaves for the next.
+struct Memory {
+    norms: Vec<Remembered>,
+    searches: Vec<Option<Search>>,
+}
+
+impl Memory {
+    fn new(network: &Network) -> Self {
+        let stages = network.plan().stages.len();
+        Self { norms: vec![None; stages], searches: vec![None; stages] }
+    }
+}
+
+/// Work (multiply-adds of a forward pass) up to which the certificate is taken without being asked for.
+const AUTOMATIC_CERTIFICATE: usize = 40_000_000;
+
+/// How hard to try for a prefix, and for the whole.
+const PREFIX: certificate::Plan =
+    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 3, tolerance: 2e-3 };
+const FINAL: certificate::Plan =
+    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 3, tolerance: 1e-3 };
+
+struct Request<'a> {
+    network: &'a Network,
+    ball: Ball<'a>,
+    method: MethodRequest,
+    norm: NormOptions,
+    /// Which epsilon of how many.
+    place: (usize, usize),
+}
+
+impl Request<'_> {
+    fn certifies(&self) -> bool {
+        match self.method {
+            MethodRequest::Layerwise => false,
+            MethodRequest::Certificate => true,
+            MethodRequest::Auto => self.network.multiply_adds() <= AUTOMATIC_CERTIFICATE,
+        }
+    }
+
+    /// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, or
+    /// where it sets the range of units to come. The first stage's own constant cannot be beaten.
+    fn certified_stages(&self) -> Vec<bool> {
+        let stages = &self.network.plan().stages;
+        let mut wanted = vec![false; stages.len()];
+        if !self.certifies() || stages.len() < 2 {
+            return wanted;
+        }
+        for stage in stages {
+            let has_units = match &stage.action {
+                Action::Affine { unit, .. } => unit.is_some(),
+                Action::Pool(_) => true,
+                Action::Add => false,
+            };
+            if has_units && self.ball.epsilon.is_finite() {
+                for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
+                    wanted[before] = before > 0;
+                }
+            }
+        }
+        wanted[stages.len() - 1] = true;
+        wanted
+    }
+
+    fn run(
+        &self,
+        monitor: &dyn BoundMonitor,
+        memory: &mut Memory,
+        ws: &mut Workspace,
+    ) -> Result<BoundResult, BoundError> {
+        let started = Instant::now();
+        let stages = &self.network.plan().stages;
+        let inputs: usize = self.network.input_shape().iter().product();
+        let epsilon = self.ball.epsilon;
+        let certified_stages = self.certified_stages();
+        let certifies = certified_stages.contains(&true);
+        let ball = Ball { refine: certifies, ..self.ball };
+
+        // The union bound over all norms of a result.
+        let norms = stages.iter().filter(|s| matches!(s.action, Action::Affine { operator: Some(_), .. })).count();
+        let certificates = certified_stages.iter().filter(|&&c| c).count();
+        let share = self.norm.failure_probability / (norms + certificates).max(1) as f64;
+
+        let mut flows = vec![Flow::input(inputs, epsilon)];
+        let mut increments = Increments::new(inputs);
+        let mut layers: Vec<LayerReport> = Vec::with_capacity(stages.len());
+        for (index, stage) in stages.iter().enumerate() {
+            if monitor.cancelled() {
+                return Err(BoundError::Cancelled);
+            }
+            let (k, epsilons) = self.place;
+            monitor.stage(&stage.name, k * stages.len() + index, epsilons * stages.len(), epsilon);
+            let began = Instant::now();
+            // Streams of random starts: a few for the stage's norm, a few for its certificate.
+            let stream = 16 * (k * stages.len() + index) as u64;
+            let options = NormOptions { failure_probability: share, stream, ..self.norm };
+            let step =
+                ball.stage(index, stage, &flows, &increments, &options, &mut memory.norms[index], monitor, ws)?;
+            let epsilon_in = flows[stage.inputs[0]].radius;
+            let mut output = step.output;
+            let mut failure_probability = step.norm.failure_probability;
+            let mut gain_method = if stage.inputs.iter().all(|&i| i == 0) {
+                Method::Layerwise
+            } else {
+                // A product that rests on a certified prefix is a certificate's doing.
+                layers.iter().map(|l| l.gain_method).next_back().unwrap_or(Method::Layerwise)
+            };
+            if certifies {
+                increments.units.extend(step.uncertain);
+                let outputs = stage.shape.iter().product();
+                increments
+                    .push(IncrementStep { inputs: stage.inputs.clone(), outputs, change: step.change }, step.levels);
+            }
+            if certified_stages[index] {
+                let plan = if index + 1 == stages.len() { &FINAL } else { &PREFIX };
+                let options = NormOptions { stream: stream + 8, ..options };
+                let certified = certify(&increments, plan, &options, &mut memory.searches[index], monitor, ws)?;
+                failure_probability += certified.failure_probability;
+                if certified.upper < output.gain {
+                    gain_method = Method::Certificate;
+                    output.tighten(certified.upper, epsilon);
+                }
+            }
+            layers.push(LayerReport {
+                name: stage.name.clone(),
+                kind: stage.kind(),
+                members: stage.members.clone(),
+                input_shape: stage.input_shape.clone(),
+                output_shape: stage.shape.clone(),
+                norm: step.norm,
+                epsilon_in,
+                epsilon_out: output.radius,
+                gain: output.gain,
+                gain_method,
+                failure_probability,
+                units: step.units,
+                seconds: began.elapsed().as_secs_f64(),
+            });
+            flows.push(output);
+        }
+        let last = &flows[flows.len() - 1];
+        let lower = attained::lower_bound(
+            &attained::Question {
+                plan: self.network.plan(),
+                nominal: ball.nominal,
+                inputs,
+                epsilon,
+                seed: self.norm.seed,
+                // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
+                smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
+            },
+            monitor,
+            ws,
+        )?;
+        let failure_probability = layers.iter().map(|l| l.failure_probability).fold(0.0, rounding::add_up);
+        Ok(BoundResult {
+            upper: last.gain,
+            lower: lower.min(last.gain),
+            product: last.product,
+            epsilon,
+            kind: ball.kind,
+            method: layers.last().map_or(Method::Layerwise, |l| l.gain_method),
+            guarantee: if failure_probability == 0.0 { Guarantee::Deterministic } else { Guarantee::Probabilistic },
+            failure_probability,
+            seed: self.norm.seed,
+            seconds: started.elapsed().as_secs_f64(),
+            layers,
+        })
+    }
+}

@@ -1,0 +1,425 @@
+//! The network's increments as one linear operator.
+//!
+//! Around the nominal input each unit's output increment is `dz = c dv + e` with `c` the middle of its slope interval and
+//! `|e| <= delta |dv|`, `delta` the half-width; a max pool is `max(a, b) = a + relu(b - a)`, pairwise in the order of
+//! nominal values, the same unit with `v = b - a`. All else is linear. So `(dx, e) -> (dy, dv)` is a linear operator: a
+//! forward pass with centre slopes that reads `dv` and injects `e` at every unstable unit. Its adjoint is a backward pass
+//! that reads at the unit outputs and injects at `dv`.
+
+use std::sync::Arc;
+
+use lipbound_operators::{LinearOperator, Workspace, rounding};
+
+use crate::unit::Slope;
+
+/// A unit that may change its slope.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Uncertain {
+    /// Half-width of its slope interval, rounded up.
+    pub delta: f64,
+    /// Bound of `|dv|`; infinite if unknown.
+    pub deviation: f64,
+    /// Its level: one more than that of the last unstable unit on the longest way to it; at least 1.
+    pub level: usize,
+}
+
+/// The middle of a slope interval and the half-width that covers it from there.
+pub(crate) fn centre(slope: Slope) -> (f64, f64) {
+    if slope.is_exact() {
+        return (slope.low, 0.0);
+    }
+    let middle = 0.5 * slope.low + 0.5 * slope.high;
+    let half = rounding::add_up(slope.high, -middle).max(rounding::add_up(middle, -slope.low));
+    (middle, half)
+}
+
+/// One member of a pooling window joining the running maximum: `run += c (member - run) + e`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Join {
+    pub member: u32,
+    pub centre: f64,
+    /// Number of the unit, if its slope is uncertain.
+    pub unit: Option<u32>,
+}
+
+/// What a step does to increments.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// `dz = c * (A dv) + e` at the listed elements, whose units are numbered from `first`.
+    Affine { operator: Option<Arc<dyn LinearOperator>>, centres: Option<Vec<f64>>, unstable: Vec<u32>, first: usize },
+    /// Each output begins with its nominal winner and takes in the joins `starts[i]..starts[i + 1]`.
+    /// `multiplicity` is the largest number of windows that one element is in.
+    Pool { inputs: usize, multiplicity: usize, winners: Vec<u32>, starts: Vec<usize>, joins: Vec<Join> },
+    /// Sum of branches.
+    Add,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub inputs: Vec<usize>,
+    pub outputs: usize,
+    pub change: Change,
+}
+
+/// A linearised network: as many steps as the network has stages so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Increments {
+    pub inputs: usize,
+    pub steps: Vec<Step>,
+    pub units: Vec<Uncertain>,
+    /// Level of every source: that of the last unstable unit on the longest way to it.
+    pub source_levels: Vec<usize>,
+}
+
+/// Which arithmetic a pass uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    Signed,
+    /// Every coefficient by its magnitude: for bounds of rounding and of paths.
+    Absolute,
+}
+
+/// Several vectors that travel together.
+pub(crate) type Bundle = Vec<Vec<f64>>;
+
+impl Increments {
+    pub fn new(inputs: usize) -> Self {
+        Self { inputs, steps: Vec::new(), units: Vec::new(), source_levels: vec![0] }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.steps.last().map_or(self.inputs, |s| s.outputs)
+    }
+
+    /// Levels from the input to the output: those of the units, and the output's own.
+    pub fn height(&self) -> usize {
+        self.source_levels[self.source_levels.len() - 1] + 1
+    }
+
+    /// Adds a step whose new units lie at `levels` above what it reads.
+    pub fn push(&mut self, step: Step, levels: usize) {
+        let below = self.level_below(&step.inputs);
+        self.source_levels.push(below + levels);
+        self.steps.push(step);
+    }
+
+    /// The highest level among sources; zero for those that were never added (a layerwise bound needs no levels).
+    pub fn level_below(&self, inputs: &[usize]) -> usize {
+        inputs.iter().filter_map(|&i| self.source_levels.get(i).copied()).max().unwrap_or(0)
+    }
+
+    /// Multiply-adds of a pass.
+    pub fn multiply_adds(&self) -> usize {
+        self.steps
+            .iter()
+            .map(|step| match &step.change {
+                Change::Affine { operator, .. } => {
+                    step.outputs + operator.as_ref().map_or(0, |operator| operator.multiply_adds())
+                }
+                Change::Pool { joins, .. } => step.outputs + joins.len(),
+                Change::Add => step.outputs * step.inputs.len(),
+            })
+            .sum()
+    }
+
+    /// Roundings that touch one term of a pass, in the sense of [`LinearOperator::rounding_length`].
+    pub fn rounding_length(&self) -> usize {
+        self.steps
+            .iter()
+            .map(|step| match &step.change {
+                Change::Affine { operator, .. } => {
+                    2 + operator.as_ref().map_or(0, |operator| operator.rounding_length())
+                }
+                // Each join: difference, product, two sums; backwards the same and a sum an overlapping window.
+                Change::Pool { starts, multiplicity, .. } => {
+                    4 * starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) + multiplicity + 1
+                }
+                Change::Add => step.inputs.len(),
+            })
+            .sum::<usize>()
+            // Backwards, a source with several readers sums them up.
+            + self.steps.len()
+    }
+
+    /// A forward pass of a bundle. `unit(number, values)` sees the bundle's `dv` at each uncertain unit and replaces it
+    /// by what is injected as `e`.
+    pub fn forward(
+        &self,
+        input: Bundle,
+        arithmetic: Arithmetic,
+        unit: &mut dyn FnMut(usize, &mut [f64]),
+        ws: &mut Workspace,
+    ) -> Bundle {
+        self.forward_to(self.steps.len(), input, arithmetic, unit, ws)
+    }
+
+    /// The same up to source `source`.
+    pub fn forward_to(
+        &self,
+        source: usize,
+        input: Bundle,
+        arithmetic: Arithmetic,
+        unit: &mut dyn FnMut(usize, &mut [f64]),
+        ws: &mut Workspace,
+    ) -> Bundle {
+        let rank = input.len();
+        let mut readers = vec![0; self.steps.len() + 1];
+        self.steps[..source].iter().flat_map(|s| &s.inputs).for_each(|&i| readers[i] += 1);
+        readers[source] += 1;
+        let mut sources: Vec<Bundle> = Vec::with_capacity(source + 1);
+        sources.push(input);
+        let mut values = vec![0.0; rank];
+        for step in &self.steps[..source] {
+            let mut output: Bundle = (0..rank).map(|_| ws.take(step.outputs)).collect();
+            match &step.change {
+                Change::Affine { operator, centres, unstable, first } => {
+                    let x = &sources[step.inputs[0]];
+                    for (x, y) in x.iter().zip(&mut output) {
+                        match (operator, arithmetic) {
+                            (Some(operator), Arithmetic::Signed) => operator.apply(x, y, ws),
+                            (Some(operator), Arithmetic::Absolute) => operator.apply_abs(x, y, ws),
+                            (None, _) => y.copy_from_slice(x),
+                        }
+                    }
+                    let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
+                    for (k, &element) in unstable.iter().enumerate() {
+                        values.iter_mut().zip(&output).for_each(|(v, y)| *v = y[element as usize]);
+                        unit(first + k, &mut values);
+                        injected.iter_mut().zip(&values).for_each(|(e, v)| e[k] = *v);
+                    }
+                    for (y, e) in output.iter_mut().zip(&injected) {
+                        scale(y, centres.as_deref(), arithmetic);
+                        unstable.iter().zip(e).for_each(|(&element, e)| y[element as usize] += e);
+                    }
+                    injected.into_iter().for_each(|e| ws.give(e));
+                }
+                Change::Pool { winners, starts, joins, .. } => {
+                    let x = &sources[step.inputs[0]];
+                    for i in 0..step.outputs {
+                        for (x, y) in x.iter().zip(&mut output) {
+                            y[i] = x[winners[i] as usize];
+                        }
+                        for join in &joins[starts[i]..starts[i + 1]] {
+                            let member = join.member as usize;
+                            for ((v, x), y) in values.iter_mut().zip(x).zip(&output) {
+                                *v = match arithmetic {
+                                    Arithmetic::Signed => x[member] - y[i],
+                                    Arithmetic::Absolute => x[member] + y[i],
+                                };
+                            }
+                            for (y, v) in output.iter_mut().zip(&values) {
+                                y[i] += join.centre * v;
+                            }
+                            if let Some(number) = join.unit {
+                                unit(number as usize, &mut values);
+                                output.iter_mut().zip(&values).for_each(|(y, e)| y[i] += e);
+                            }
+                        }
+                    }
+                }
+                Change::Add => {
+                    for (k, y) in output.iter_mut().enumerate() {
+                        y.copy_from_slice(&sources[step.inputs[0]][k]);
+                        for &other in &step.inputs[1..] {
+                            y.iter_mut().zip(&sources[other][k]).for_each(|(a, b)| *a += b);
+                        }
+                    }
+                }
+            }
+            for &input in &step.inputs {
+                readers[input] -= 1;
+                if readers[input] == 0 {
+                    std::mem::take(&mut sources[input]).into_iter().for_each(|x| ws.give(x));
+                }
+            }
+            sources.push(output);
+        }
+        std::mem::take(&mut sources[source])
+    }
+
+    /// A backward pass of a bundle of output adjoints. `unit(number, values)` sees the bundle's adjoint at the output of
+    /// each uncertain unit (that of `e`) and replaces it by what is injected at `dv`.
+    pub fn backward(
+        &self,
+        output: Bundle,
+        arithmetic: Arithmetic,
+        unit: &mut dyn FnMut(usize, &mut [f64]),
+        ws: &mut Workspace,
+    ) -> Bundle {
+        self.backward_from(self.steps.len(), output, arithmetic, unit, ws)
+    }
+
+    /// The same from source `source`.
+    pub fn backward_from(
+        &self,
+        source: usize,
+        output: Bundle,
+        arithmetic: Arithmetic,
+        unit: &mut dyn FnMut(usize, &mut [f64]),
+        ws: &mut Workspace,
+    ) -> Bundle {
+        let rank = output.len();
+        let mut pulled: Vec<Option<Bundle>> = vec![None; source + 1];
+        pulled[source] = Some(output);
+        let mut values = vec![0.0; rank];
+        for (index, step) in self.steps[..source].iter().enumerate().rev() {
+            let Some(mut g) = pulled[index + 1].take() else { continue };
+            let back: Bundle = match &step.change {
+                Change::Affine { operator, centres, unstable, first } => {
+                    let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
+                    for (k, &element) in unstable.iter().enumerate() {
+                        values.iter_mut().zip(&g).for_each(|(v, g)| *v = g[element as usize]);
+                        unit(first + k, &mut values);
+                        injected.iter_mut().zip(&values).for_each(|(w, v)| w[k] = *v);
+                    }
+                    for (g, w) in g.iter_mut().zip(&injected) {
+                        scale(g, centres.as_deref(), arithmetic);
+                        unstable.iter().zip(w).for_each(|(&element, w)| g[element as usize] += w);
+                    }
+                    injected.into_iter().for_each(|w| ws.give(w));
+                    match operator {
+                        None => std::mem::take(&mut g),
+                        Some(operator) => g
+                            .iter()
+                            .map(|g| {
+                                let mut x = ws.take(operator.cols());
+                                match arithmetic {
+                                    Arithmetic::Signed => operator.apply_adjoint(g, &mut x, ws),
+                                    Arithmetic::Absolute => operator.apply_abs_adjoint(g, &mut x, ws),
+                                }
+                                x
+                            })
+                            .collect(),
+                    }
+                }
+                Change::Pool { inputs, winners, starts, joins, .. } => {
+                    let mut x: Bundle = (0..rank).map(|_| ws.zeros(*inputs)).collect();
+                    for i in 0..step.outputs {
+                        for join in joins[starts[i]..starts[i + 1]].iter().rev() {
+                            values.iter_mut().zip(&g).for_each(|(v, g)| *v = g[i]);
+                            match join.unit {
+                                Some(number) => unit(number as usize, &mut values),
+                                None => values.fill(0.0),
+                            }
+                            for ((v, g), x) in values.iter().zip(&mut g).zip(&mut x) {
+                                let at_difference = join.centre * g[i] + v;
+                                x[join.member as usize] += at_difference;
+                                match arithmetic {
+                                    Arithmetic::Signed => g[i] -= at_difference,
+                                    Arithmetic::Absolute => g[i] += at_difference,
+                                }
+                            }
+                        }
+                        for (g, x) in g.iter().zip(&mut x) {
+                            x[winners[i] as usize] += g[i];
+                        }
+                    }
+                    x
+                }
+                Change::Add => std::mem::take(&mut g),
+            };
+            g.into_iter().for_each(|g| ws.give(g));
+            let (last, others) = step.inputs.split_last().expect("a step has an input");
+            for &input in others {
+                accumulate(&mut pulled[input], &back, ws);
+            }
+            match &mut pulled[*last] {
+                empty @ None => *empty = Some(back),
+                some => {
+                    accumulate(some, &back, ws);
+                    back.into_iter().for_each(|b| ws.give(b));
+                }
+            }
+        }
+        pulled[0].take().unwrap_or_else(|| (0..rank).map(|_| ws.zeros(self.inputs)).collect())
+    }
+
+    /// The units whose errors can reach the output. The others take no part: neither they nor what only they see
+    /// changes the output. Decided from the structure, with every number replaced by one on the way, so that no path
+    /// is lost to underflow.
+    pub fn reaching(&self, ws: &mut Workspace) -> Vec<bool> {
+        let mut reaches = vec![false; self.units.len()];
+        let mut seen: Vec<Option<Vec<f64>>> = vec![None; self.steps.len() + 1];
+        seen[self.steps.len()] = Some(vec![1.0; self.outputs()]);
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            let Some(mut g) = seen[index + 1].take() else { continue };
+            let back = match &step.change {
+                Change::Affine { operator, centres, unstable, first } => {
+                    if let Some(centres) = centres {
+                        let mut kept: Vec<f64> =
+                            g.iter().zip(centres).map(|(g, c)| if *c == 0.0 { 0.0 } else { *g }).collect();
+                        for (k, &element) in unstable.iter().enumerate() {
+                            reaches[first + k] = g[element as usize] > 0.0;
+                            kept[element as usize] = g[element as usize];
+                        }
+                        g = kept;
+                    } else {
+                        for (k, &element) in unstable.iter().enumerate() {
+                            reaches[first + k] = g[element as usize] > 0.0;
+                        }
+                    }
+                    match operator {
+                        None => g,
+                        Some(operator) => {
+                            let mut x = vec![0.0; operator.cols()];
+                            operator.apply_abs_adjoint(&g, &mut x, ws);
+                            x
+                        }
+                    }
+                }
+                Change::Pool { inputs, winners, starts, joins, .. } => {
+                    let mut x = vec![0.0; *inputs];
+                    for i in 0..step.outputs {
+                        for join in &joins[starts[i]..starts[i + 1]] {
+                            x[join.member as usize] += g[i];
+                            if let Some(number) = join.unit {
+                                reaches[number as usize] = g[i] > 0.0;
+                            }
+                        }
+                        x[winners[i] as usize] += g[i];
+                    }
+                    x
+                }
+                Change::Add => g,
+            };
+            for &input in &step.inputs {
+                let sum = seen[input].get_or_insert_with(|| vec![0.0; back.len()]);
+                sum.iter_mut().zip(&back).for_each(|(s, &b)| {
+                    if b != 0.0 {
+                        *s = 1.0;
+                    }
+                });
+            }
+        }
+        reaches
+    }
+}
+
+fn scale(y: &mut [f64], centres: Option<&[f64]>, arithmetic: Arithmetic) {
+    let Some(centres) = centres else { return };
+    match arithmetic {
+        Arithmetic::Signed => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c),
+        Arithmetic::Absolute => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c.abs()),
+    }
+}
+
+fn accumulate(slot: &mut Option<Bundle>, more: &Bundle, ws: &mut Workspace) {
+    match slot {
+        Some(sum) => {
+            for (sum, more) in sum.iter_mut().zip(more) {
+                sum.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+            }
+        }
+        None => {
+            *slot = Some(
+                more.iter()
+                    .map(|more| {
+                        let mut copy = ws.take(more.len());
+                        copy.copy_from_slice(more);
+                        copy
+                    })
+                    .collect(),
+            );
+        }
+    }
+}
