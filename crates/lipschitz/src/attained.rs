@@ -80,6 +80,9 @@ pub(crate) fn lower_bound(
                 continue;
             }
             let there = Nominal::new(question.plan, &x, ws);
+            if there.overflow().is_some() {
+                continue;
+            }
             let both = rounding::add_up(error, evaluation_error(question.plan, &there, ws));
             let last = nominal.values.len() - 1;
             let change: Vec<f64> = there.values[last].iter().zip(&nominal.values[last]).map(|(a, b)| a - b).collect();
@@ -231,7 +234,7 @@ impl Jacobian<'_> {
     fn ratio(&self, v: &[f64], gains: &[f64], ws: &mut Workspace) -> f64 {
         let values = self.forward(v, ws);
         let mut errors = vec![0.0];
-        for ((stage, gain), x) in self.plan.stages.iter().zip(gains).zip(&values) {
+        for (stage, gain) in self.plan.stages.iter().zip(gains) {
             let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
             let local = match &stage.action {
                 Action::Affine { operator: Some(operator), unit, .. } => {
@@ -240,7 +243,9 @@ impl Jacobian<'_> {
                     let gamma = rounding::gamma(operator.rounding_length() + 2);
                     rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
                 }
-                Action::Affine { operator: None, .. } => rounding::gamma(2) * rounding::norm_up(x),
+                Action::Affine { operator: None, .. } => {
+                    rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]]))
+                }
                 Action::Pool(_) => 0.0,
                 Action::Add => {
                     let sizes = stage.inputs.iter().map(|&i| rounding::norm_up(&values[i])).sum::<f64>();

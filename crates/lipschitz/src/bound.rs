@@ -30,12 +30,15 @@ pub fn bound(
     if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
         return Err(BoundError::Epsilon(epsilon));
     }
+    if options.kind == Kind::Global {
+        return Err(ModelError::model("a global constant has no ball: ask for a global bound").into());
+    }
     let x = network.read_input(input)?;
     let mut ws = Workspace::new();
     let start = Instant::now();
     let nominal = Nominal::new(network.plan(), &x, &mut ws);
-    if let Some(i) = nominal.values.iter().position(|v| v.iter().any(|x| !x.is_finite())) {
-        let name = i.checked_sub(1).map_or("the input", |s| &network.plan().stages[s].name);
+    if let Some(stage) = nominal.overflow() {
+        let name = &network.plan().stages[stage].name;
         return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());
     }
     let shared = start.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
@@ -232,9 +235,11 @@ impl Request<'_> {
             ws,
         )?;
         let failure_probability = layers.iter().map(|l| l.failure_probability).fold(0.0, rounding::add_up);
+        // A ratio above the upper bound would prove it wrong: an unlucky start vector, or an error of ours.
+        debug_assert!(lower <= last.gain, "attained {lower}, upper bound {}", last.gain);
         Ok(BoundResult {
-            upper: last.gain,
-            lower: lower.min(last.gain),
+            upper: last.gain.max(lower),
+            lower,
             product: last.product,
             epsilon,
             kind: ball.kind,

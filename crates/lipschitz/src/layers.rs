@@ -10,15 +10,15 @@ use crate::{Affine, Bias, Layer, MaxPool, ModelError, PoolGeometry, Tensor, Tens
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
 
-/// Weights of larger or smaller magnitude (and not zero) are refused: their squares, times those of a scale, would
-/// overflow or vanish in f64, and with them the bounds. Every finite f32 is far inside.
-const MAGNITUDES: std::ops::RangeInclusive<f64> = 1e-60..=1e60;
+/// Weights of larger or smaller magnitude (and not zero) are refused: the squares of products of a few would overflow
+/// or vanish in f64, and with them the bounds (see `MOST_MERGED` in the plan). Every finite f32 is inside.
+const MAGNITUDES: std::ops::RangeInclusive<f64> = 1e-45..=1e45;
 
 fn check_magnitudes(name: &str, values: impl IntoIterator<Item = f64>) -> Result<(), ModelError> {
     for (i, value) in values.into_iter().enumerate() {
         if value != 0.0 && !MAGNITUDES.contains(&value.abs()) {
             return Err(ModelError::value(format!(
-                "element {i} of {name} is {value:e}; weights must be zero or of a magnitude from 1e-60 to 1e60"
+                "element {i} of {name} is {value:e}; weights must be zero or of a magnitude from 1e-45 to 1e45"
             )));
         }
     }

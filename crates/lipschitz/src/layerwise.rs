@@ -180,6 +180,9 @@ impl Ball<'_> {
             operator.row_norms(Some(mask), &mut norms, ws);
         }
 
+        // A norm that is no number (an overflow times a zero) is unbounded.
+        norms.iter_mut().filter(|n| n.is_nan()).for_each(|n| *n = f64::INFINITY);
+
         let mut slopes = vec![1.0; rows];
         let mut moves = vec![false; rows];
         let mut reach = vec![0.0; rows];
@@ -210,7 +213,7 @@ impl Ball<'_> {
                 }
             };
             slopes[i] = magnitude;
-            moves[i] = norms[i] > 0.0 && magnitude > 0.0;
+            moves[i] = norms[i] != 0.0 && magnitude != 0.0;
             if moves[i] {
                 reach[i] = rounding::mul_up(magnitude, deviation);
                 local[i] = rounding::mul_up(magnitude, rounded);
@@ -290,7 +293,7 @@ impl Ball<'_> {
             return;
         }
         let undecided: Vec<usize> = (0..norms.len())
-            .filter(|&i| norms[i] > 0.0)
+            .filter(|&i| norms[i] != 0.0)
             .filter(|&i| {
                 // The error of the nominal value is small beside any deviation that matters.
                 let error = rounding::mul_up(norms[i], input.error);
@@ -322,7 +325,7 @@ impl Ball<'_> {
         let mut largest: f64 = 0.0;
         for (i, centre_of_unit) in centres.iter_mut().enumerate() {
             let error = input.element_error(i);
-            let deviation = input.reach[i].min(input.radius);
+            let deviation = if input.moves[i] { input.reach[i].min(input.radius).max(f64::MIN_POSITIVE) } else { 0.0 };
             let y = self.pre_activation(index, i, error, deviation);
             let slope = unit.slopes(y, self.kind);
             let magnitude = slope.magnitude();
@@ -441,7 +444,10 @@ impl Ball<'_> {
         let still = moves.iter().filter(|m| !**m).count();
         let output = Flow {
             gain: sum(|f| f.gain),
-            product: (branches.iter().map(|f| f.product.0).sum(), sum(|f| f.product.1)),
+            product: (
+                branches.iter().map(|f| f.product.0).fold(0.0, rounding::add_down).max(0.0),
+                sum(|f| f.product.1),
+            ),
             radius: sum(|f| f.radius),
             reach: (0..elements).map(|i| branches.iter().map(|f| f.reach[i]).fold(0.0, rounding::add_up)).collect(),
             moves,
@@ -465,7 +471,14 @@ impl Ball<'_> {
 /// `eps norm(a_i^T D)`, rounded up, and not zero where a row moves: a ball of radius zero stands for arbitrarily small
 /// ones, so that a unit exactly at its kink counts as unstable.
 fn deviation(radius: f64, row_norm: f64) -> f64 {
-    if row_norm == 0.0 { 0.0 } else { rounding::mul_up(radius, row_norm).max(f64::MIN_POSITIVE) }
+    let deviation = rounding::mul_up(radius, row_norm);
+    if row_norm == 0.0 {
+        0.0
+    } else if deviation.is_nan() {
+        f64::INFINITY
+    } else {
+        deviation.max(f64::MIN_POSITIVE)
+    }
 }
 
 fn stretched((lower, upper): (f64, f64), norm_lower: f64, norm_upper: f64) -> (f64, f64) {

@@ -177,7 +177,14 @@ impl Network {
                 self.input_shape
             )));
         }
-        Ok(input.to_f64())
+        let values = input.to_f64();
+        if let Some(i) = values.iter().position(|v| v.abs() > 1e45) {
+            return Err(ModelError::value(format!(
+                "element {i} of the input is {:e}; inputs must not exceed 1e45 in magnitude",
+                values[i]
+            )));
+        }
+        Ok(values)
     }
 
     /// The output for an input, in f64.

@@ -19,6 +19,13 @@ pub(crate) struct Nominal {
 }
 
 impl Nominal {
+    /// The first stage at which a value, or what is known of its error, is no number. Units hide such values: the ReLU
+    /// of NaN is zero.
+    pub fn overflow(&self) -> Option<usize> {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        (0..self.pre.len()).find(|&s| !(finite(&self.pre[s]) && finite(&self.local[s]) && finite(&self.values[s + 1])))
+    }
+
     pub fn new(plan: &Plan, input: &[f64], ws: &mut Workspace) -> Self {
         let mut this = Self { values: vec![input.to_vec()], pre: Vec::new(), local: Vec::new() };
         for stage in &plan.stages {
@@ -56,6 +63,11 @@ impl Nominal {
     }
 }
 
+/// Not zero where a value is not: a product that underflows must not look exact.
+fn tiny(x: f64) -> f64 {
+    if x == 0.0 { 0.0 } else { f64::MIN_POSITIVE }
+}
+
 /// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element:
 /// `e <- |A| (e + gamma |x|) + u |y| + bias error`, map by map (Higham, section 3.1).
 fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64>, Vec<f64>) {
@@ -63,11 +75,16 @@ fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64
     let mut error = vec![0.0; x.len()];
     for Affine { operator, bias } in maps {
         let gamma = rounding::gamma(operator.rounding_length());
-        error.iter_mut().zip(&y).for_each(|(e, x)| *e = rounding::add_up(*e, rounding::mul_up(gamma, x.abs())));
+        error
+            .iter_mut()
+            .zip(&y)
+            .for_each(|(e, x)| *e = rounding::add_up(*e, rounding::mul_up(gamma, x.abs()).max(tiny(*x))));
         let mut next = vec![0.0; operator.rows()];
         let mut next_error = vec![0.0; operator.rows()];
         operator.apply(&y, &mut next, ws);
         operator.apply_abs(&error, &mut next_error, ws);
+        // Underflow is absolute: a row that reads anything but exact zeros may have lost as much.
+        next_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += f64::MIN_POSITIVE);
         if let Some(Bias { values, errors }) = bias {
             for i in 0..next.len() {
                 // A sum with an exact zero is exact: units that read nothing but zeros have the value of their bias.

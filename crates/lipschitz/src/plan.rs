@@ -8,6 +8,10 @@ use lipbound_operators::{Compose, LinearOperator, Workspace};
 
 use crate::{Affine, Bias, Layer, MaxPool, Node, StageKind, Unit};
 
+/// Most maps that become one operator. With weights from 1e-45 to 1e45 in magnitude, the squares of products of three
+/// stay inside the range of f64, so that no norm overflows or vanishes; longer chains are bounded in parts.
+const MOST_MERGED: usize = 3;
+
 /// What a stage computes.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -36,6 +40,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    fn has_room(&self) -> bool {
+        matches!(&self.action, Action::Affine { maps, .. } if maps.len() < MOST_MERGED)
+    }
+
     pub fn kind(&self) -> StageKind {
         match &self.action {
             Action::Affine { operator: Some(_), unit: Some(_), .. } => StageKind::AffineUnit,
@@ -99,7 +107,7 @@ impl Plan {
                     readers[index + 1] += readers[source] - 1;
                     continue;
                 }
-                (Layer::Affine(affine), Some(s)) => {
+                (Layer::Affine(affine), Some(s)) if stages[s].has_room() => {
                     let Action::Affine { maps, .. } = &mut stages[s].action else { unreachable!("filtered above") };
                     maps.push(affine.clone());
                     s
@@ -111,7 +119,7 @@ impl Plan {
                     *slot = Some(*unit);
                     s
                 }
-                (Layer::Affine(affine), None) => {
+                (Layer::Affine(affine), _) => {
                     stages.push(new_stage(Action::Affine { maps: vec![affine.clone()], operator: None, unit: None }));
                     stages.len() - 1
                 }

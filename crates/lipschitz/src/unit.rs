@@ -136,23 +136,31 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
     let PreActivation { low, high, deviation } = y;
     match kind {
         Kind::Global => Slope { low: 0.0, high: 1.0 },
-        Kind::Uniform => {
-            Slope { low: f64::from(add_down(low, -deviation) >= 0.0), high: f64::from(add_up(high, deviation) > 0.0) }
-        }
+        Kind::Uniform => Slope {
+            low: if add_down(low, -deviation) >= 0.0 { 1.0 } else { 0.0 },
+            // A number that is none proves nothing.
+            high: if add_up(high, deviation) <= 0.0 { 0.0 } else { 1.0 },
+        },
         Kind::Centred => {
-            let lower = if low < 0.0 {
-                0.0
-            } else if low >= deviation {
+            // NaN takes the loose branch in both.
+            let lower = if low >= 0.0 && low >= deviation {
                 1.0
-            } else {
-                // deviation > low >= 0 here, so it is not zero.
+            } else if low >= 0.0 && deviation > 0.0 {
                 div_down(low, deviation).clamp(0.0, 1.0)
+            } else {
+                0.0
             };
             let upper = if high >= 0.0 || deviation.is_infinite() {
                 1.0
             } else {
                 let reach = add_up(high, deviation);
-                if reach > 0.0 { div_up(reach, deviation).clamp(0.0, 1.0) } else { 0.0 }
+                if reach <= 0.0 {
+                    0.0
+                } else if reach < deviation {
+                    div_up(reach, deviation).clamp(0.0, 1.0)
+                } else {
+                    1.0
+                }
             };
             Slope { low: lower, high: upper }
         }

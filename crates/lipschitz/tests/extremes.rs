@@ -1,0 +1,107 @@
+//! Numbers at the edges: overflow, underflow, exact ties, a ball of radius zero. Each once broke a bound in review.
+
+use lipbound_lipschitz::{
+    BoundOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network, NetworkBuilder, Node, Quiet,
+    Tensor, Unit, bound, global_bound, linear, max_pool2d, normalize, unit,
+};
+use lipbound_spectral::NormOptions;
+
+type Built = Result<(Layer, Vec<usize>), ModelError>;
+type Make = Box<dyn Fn(&[usize]) -> Built>;
+
+fn tensor(shape: &[usize], data: &[f64]) -> Tensor {
+    Tensor::f64(shape.to_vec(), data.to_vec()).unwrap()
+}
+
+fn chain(input: &[usize], layers: Vec<Make>) -> Network {
+    let mut builder = NetworkBuilder::new(input.to_vec()).unwrap();
+    for (k, layer) in layers.into_iter().enumerate() {
+        let source = builder.last();
+        let (layer, shape) = layer(builder.shape(source)).unwrap();
+        let node =
+            Node { name: format!("n{k}"), kind: "test".into(), layer, inputs: vec![source], shape, parameters: 0 };
+        builder.push(node).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn dense(rows: usize, cols: usize, data: &'static [f64]) -> Make {
+    Box::new(move |input| linear(input, &tensor(&[rows, cols], data), None))
+}
+
+fn relu() -> Make {
+    Box::new(|input| unit(input, Unit::Relu))
+}
+
+fn leaky(slope: f64) -> Make {
+    Box::new(move |input| unit(input, Unit::LeakyRelu { slope }))
+}
+
+fn options(kind: Kind, epsilon: f64, method: MethodRequest) -> BoundOptions {
+    BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default() }
+}
+
+const METHODS: [MethodRequest; 2] = [MethodRequest::Layerwise, MethodRequest::Certificate];
+
+#[test]
+fn a_unit_at_its_kink_counts_both_sides_even_for_radius_zero() {
+    for (slope, truth) in [(3.0, 3.0), (-2.0, 2.0), (0.5, 1.0)] {
+        let net = chain(&[1], vec![leaky(slope)]);
+        for method in METHODS {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                let result = bound(&net, &tensor(&[1], &[0.0]), &options(kind, 0.0, method), &Quiet).unwrap().remove(0);
+                assert!(result.upper >= truth, "slope {slope}, {kind:?}, {method:?}: {}", result.upper);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_overflow_are_refused_and_not_hidden_by_a_unit() {
+    let net = chain(&[3], vec![dense(1, 3, &[1e45, -1e45, 1.0]), relu()]);
+    let error = bound(&net, &tensor(&[3], &[1e250; 3]), &options(Kind::Centred, 1e-3, MethodRequest::Auto), &Quiet);
+    assert!(error.unwrap_err().to_string().contains("1e45"));
+    // Inside the limits for inputs, over the range of f64 inside the network.
+    let net = chain(&[1], (0..7).flat_map(|_| [dense(1, 1, &[1e45]), relu()]).collect());
+    let error = bound(&net, &tensor(&[1], &[1e45]), &options(Kind::Centred, 1e-3, MethodRequest::Auto), &Quiet);
+    assert!(error.unwrap_err().to_string().contains("overflow"));
+}
+
+#[test]
+fn long_chains_of_tiny_and_huge_factors_do_not_vanish() {
+    // Six factors of 1e-45, then six of 1e45: the identity, whose partial products are far outside f64.
+    let layers = (0..12).map(|k| dense(1, 1, if k < 6 { &[1e-45] } else { &[1e45] })).collect();
+    let net = chain(&[1], layers);
+    for method in METHODS {
+        let x0 = tensor(&[1], &[1.0]);
+        match bound(&net, &x0, &options(Kind::Centred, 1.0, method), &Quiet) {
+            Ok(results) => assert!(results[0].upper >= 0.99, "{method:?}: {}", results[0].upper),
+            Err(error) => assert!(error.to_string().contains("overflow"), "{error}"),
+        }
+        let global = global_bound(&net, &NormOptions::default(), method, &Quiet).unwrap();
+        assert!(global.upper >= 0.99, "{method:?}: {}", global.upper);
+    }
+}
+
+#[test]
+fn merged_scales_do_not_hide_movement() {
+    let scale = || -> Make { Box::new(|input| normalize(input, &[0.0], &[1e-40])) };
+    let identity = || dense(2, 2, &[1.0, 0.0, 0.0, 1.0]);
+    let net = chain(&[2], vec![scale(), scale(), scale(), identity(), relu(), identity()]);
+    for method in METHODS {
+        let x0 = tensor(&[2], &[0.0, 0.0]);
+        let result = bound(&net, &x0, &options(Kind::Centred, 1e-3, method), &Quiet).unwrap();
+        assert!(result[0].upper >= 0.9e120, "{method:?}: {}", result[0].upper);
+    }
+}
+
+#[test]
+fn a_global_constant_has_no_ball() {
+    let options_of_pool =
+        MaxPool2dOptions { kernel: [1, 2], stride: [1, 1], padding: [0; 4], dilation: [1; 2], ceil_mode: false };
+    let net = chain(&[1, 1, 3], vec![Box::new(move |input| max_pool2d(input, &options_of_pool))]);
+    let x0 = tensor(&[1, 1, 3], &[9.0, 0.0, 9.0]);
+    assert!(bound(&net, &x0, &options(Kind::Global, 1e-3, MethodRequest::Auto), &Quiet).is_err());
+    let global = global_bound(&net, &NormOptions::default(), MethodRequest::Auto, &Quiet).unwrap();
+    assert!(global.upper >= 2f64.sqrt());
+}
