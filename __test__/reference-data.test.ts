@@ -11,6 +11,8 @@ import { loadModel, loadTensor } from '../dist/index.js'
 import type { BoundResult } from '../dist/index.js'
 
 interface Expected {
+  jacobianNormAtInput: number
+  certificateOracle: { epsilon: number; upper: number }[]
   curve: { epsilon: number; exact: number }[]
   globalLayerNorms: Record<string, number>
   global: number
@@ -67,13 +69,14 @@ for (const { title, excess, options } of [
   check(`every point of the curve is an upper bound within ${excess} ${title}`, async (t) => {
     using network = await open()
     const { curve } = expected()
-    const results = await network.bound(await eight(), { epsilon: curve.map(({ epsilon }) => epsilon), ...options })
+    const epsilon = curve.map((point) => point.epsilon)
+    const results = await network.bound(await eight(), { epsilon, method: 'layerwise', ...options })
     t.is(results.length, curve.length)
     results.forEach(({ upper, lower, epsilon, product }, index) => {
       const { exact } = curve[index] ?? { exact: NaN }
       t.true(exact <= upper * (1 + 1e-9), `epsilon ${epsilon}: ${upper} is below ${exact}`)
       t.true(upper <= exact * excess, `epsilon ${epsilon}: ${upper} is more than ${excess} times ${exact}`)
-      t.true(product.lower <= exact * (1 + 1e-9), `epsilon ${epsilon}: ${product.lower} is above ${exact}`)
+      t.true(product.lower <= exact * excess, `epsilon ${epsilon}: ${product.lower} is above ${exact}`)
       t.true(lower <= exact * (1 + 1e-9))
     })
   })
@@ -82,7 +85,7 @@ for (const { title, excess, options } of [
 for (const options of [{}, { tolerance: 1e-5 }]) {
   check(`the global bound and the norms of its layers hold the reference, ${JSON.stringify(options)}`, async (t) => {
     using network = await open()
-    const result: BoundResult = await network.globalBound(options)
+    const result: BoundResult = await network.globalBound({ method: 'layerwise', ...options })
     const { globalLayerNorms, global } = expected()
     for (const [name, truth] of Object.entries(globalLayerNorms)) {
       const step = result.layers.find(({ members }) => members.includes(name))
@@ -101,3 +104,31 @@ for (const options of [{}, { tolerance: 1e-5 }]) {
     t.true(result.upper <= global * 1.02)
   })
 }
+
+check('the certificate is as tight as the prototype and the oracle, and far below the product of layers', async (t) => {
+  using network = await open()
+  const { certificateOracle, jacobianNormAtInput } = expected()
+  const atMost = [
+    [0.001, 48.3],
+    [0.01, 51.2],
+    [0.0522, 57.5],
+    [0.1, 64.7],
+    [0.2, 93],
+    [0.3, 141],
+  ] as const
+  const epsilon = atMost.map(([radius]) => radius)
+  const results = await network.bound(await eight(), { epsilon, method: 'certificate' })
+  results.forEach((result, index) => {
+    const [radius, limit] = atMost[index] ?? [NaN, NaN]
+    t.is(result.epsilon, radius)
+    t.is(result.method, 'certificate')
+    t.true(result.upper <= limit, `epsilon ${radius}: ${result.upper} is above ${limit}`)
+    const oracle = certificateOracle.find((point) => point.epsilon === radius)
+    t.true(oracle !== undefined && result.upper <= 1.05 * oracle.upper)
+    // The norm of the Jacobian is what the constant tends to as epsilon shrinks: no bound is below it.
+    t.true(result.upper >= jacobianNormAtInput)
+    t.true(result.lower <= result.upper)
+  })
+  const [smallest] = results
+  t.true(smallest !== undefined && smallest.upper <= 1.6 * smallest.lower)
+})
