@@ -25,6 +25,7 @@ pub fn bound(
     input: &Tensor,
     options: &BoundOptions,
     monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
 ) -> Result<Vec<BoundResult>, BoundError> {
     options.norm.validate()?;
     if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
@@ -34,9 +35,8 @@ pub fn bound(
         return Err(ModelError::model("a global constant has no ball: ask for a global bound").into());
     }
     let x = network.read_input(input)?;
-    let mut ws = Workspace::new();
     let start = Instant::now();
-    let nominal = Nominal::new(network.plan(), &x, &mut ws);
+    let nominal = Nominal::new(network.plan(), &x, ws);
     if let Some(stage) = nominal.overflow() {
         let name = &network.plan().stages[stage].name;
         return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());
@@ -52,7 +52,7 @@ pub fn bound(
             norm: options.norm,
             place: (k, options.epsilons.len()),
         };
-        let mut result = request.run(monitor, &mut memory, &mut ws)?;
+        let mut result = request.run(monitor, &mut memory, ws)?;
         result.seconds += shared;
         results.push(result);
     }
@@ -68,6 +68,7 @@ pub fn global_bound(
     norm: &NormOptions,
     method: MethodRequest,
     monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
 ) -> Result<BoundResult, BoundError> {
     norm.validate()?;
     let request = Request {
@@ -77,7 +78,7 @@ pub fn global_bound(
         norm: *norm,
         place: (0, 1),
     };
-    request.run(monitor, &mut Memory::new(network), &mut Workspace::new())
+    request.run(monitor, &mut Memory::new(network), ws)
 }
 
 /// What one epsilon leaves for the next.

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use lipbound_operators::{LinearOperator, Masked, Workspace, rounding};
+use lipbound_operators::{LinearOperator, Workspace, masked, rounding};
 use lipbound_spectral::{NormBracket, NormOptions, norm_bracket};
 
 use crate::{
@@ -237,8 +237,8 @@ impl Ball<'_> {
         let norm = match remembered {
             Some((same, norm)) if *same == masks => *norm,
             _ => {
-                let masked = Masked::new(operator.clone(), masks.rows.clone(), masks.cols.clone());
-                let norm = norm_bracket(&masked, options, monitor, ws)?;
+                let masked = masked(operator.clone(), masks.rows.as_deref(), masks.cols.as_deref());
+                let norm = norm_bracket(&*masked, options, monitor, ws)?;
                 *remembered = Some((masks.clone(), norm));
                 norm
             }

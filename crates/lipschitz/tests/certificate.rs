@@ -4,6 +4,7 @@ mod common;
 
 use common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{BoundOptions, Kind, Method, MethodRequest, Quiet, bound, global_bound};
+use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
 const EPSILONS: [f64; 7] = [1e-9, 1e-4, 0.01, 0.1, 1.0, 10.0, 1e3];
@@ -21,12 +22,14 @@ fn no_sampled_ratio_exceeds_the_certificate() {
         let net = network(&mut random);
         let x0 = random.input(net.input_shape());
         let epsilon = EPSILONS[random.below(EPSILONS.len())];
-        let of = |kind, method| bound(&net, &x0, &options(kind, epsilon, method, seed), &Quiet).unwrap().remove(0);
+        let of = |kind, method| {
+            bound(&net, &x0, &options(kind, epsilon, method, seed), &Quiet, &mut Workspace::new()).unwrap().remove(0)
+        };
         let centred = of(Kind::Centred, MethodRequest::Certificate);
         let layerwise = of(Kind::Centred, MethodRequest::Layerwise);
         let uniform = of(Kind::Uniform, MethodRequest::Certificate);
         let norm = NormOptions { seed, ..NormOptions::default() };
-        let global = global_bound(&net, &norm, MethodRequest::Certificate, &Quiet).unwrap();
+        let global = global_bound(&net, &norm, MethodRequest::Certificate, &Quiet, &mut Workspace::new()).unwrap();
         assert!(centred.upper <= layerwise.upper * 1.01, "seed {seed}: {} > {}", centred.upper, layerwise.upper);
         tighter += usize::from(centred.upper < layerwise.upper * 0.999);
         by_certificate += usize::from(centred.method == Method::Certificate);

@@ -8,6 +8,7 @@ use common::Random;
 use lipbound_lipschitz::{
     BoundOptions, Kind, MethodRequest, NetworkBuilder, Node, Quiet, Tensor, Unit, bound, global_bound, linear, unit,
 };
+use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
 /// Weights (rows x columns) and biases of the layers; a unit behind each but the last.
@@ -134,7 +135,7 @@ fn bounds_hold_the_exact_constants_of_curves() {
         for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
             for (kind, truth) in [(Kind::Centred, centred), (Kind::Uniform, uniform)] {
                 let options = BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default() };
-                let result = bound(&net, &input, &options, &Quiet).unwrap().remove(0);
+                let result = bound(&net, &input, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
                 assert!(result.upper >= truth, "seed {seed}, {kind:?}, {method:?}: {} below {truth}", result.upper);
                 if kind == Kind::Centred {
                     assert!(result.lower <= centred * (1.0 + 1e-9) + room / epsilon, "seed {seed}: {}", result.lower);
@@ -143,7 +144,7 @@ fn bounds_hold_the_exact_constants_of_curves() {
                     }
                 }
             }
-            let global = global_bound(&net, &NormOptions::default(), method, &Quiet).unwrap();
+            let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
             assert!(global.upper >= uniform, "seed {seed}, global, {method:?}: {} below {uniform}", global.upper);
         }
     }

@@ -4,6 +4,7 @@ use lipbound_lipschitz::{
     BoundOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network, NetworkBuilder, Node, Quiet,
     Tensor, Unit, bound, global_bound, linear, max_pool2d, normalize, unit,
 };
+use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
@@ -49,7 +50,10 @@ fn a_unit_at_its_kink_counts_both_sides_even_for_radius_zero() {
         let net = chain(&[1], vec![leaky(slope)]);
         for method in METHODS {
             for kind in [Kind::Centred, Kind::Uniform] {
-                let result = bound(&net, &tensor(&[1], &[0.0]), &options(kind, 0.0, method), &Quiet).unwrap().remove(0);
+                let result =
+                    bound(&net, &tensor(&[1], &[0.0]), &options(kind, 0.0, method), &Quiet, &mut Workspace::new())
+                        .unwrap()
+                        .remove(0);
                 assert!(result.upper >= truth, "slope {slope}, {kind:?}, {method:?}: {}", result.upper);
             }
         }
@@ -59,11 +63,23 @@ fn a_unit_at_its_kink_counts_both_sides_even_for_radius_zero() {
 #[test]
 fn values_that_overflow_are_refused_and_not_hidden_by_a_unit() {
     let net = chain(&[3], vec![dense(1, 3, &[1e45, -1e45, 1.0]), relu()]);
-    let error = bound(&net, &tensor(&[3], &[1e250; 3]), &options(Kind::Centred, 1e-3, MethodRequest::Auto), &Quiet);
+    let error = bound(
+        &net,
+        &tensor(&[3], &[1e250; 3]),
+        &options(Kind::Centred, 1e-3, MethodRequest::Auto),
+        &Quiet,
+        &mut Workspace::new(),
+    );
     assert!(error.unwrap_err().to_string().contains("1e45"));
     // Inside the limits for inputs, over the range of f64 inside the network.
     let net = chain(&[1], (0..7).flat_map(|_| [dense(1, 1, &[1e45]), relu()]).collect());
-    let error = bound(&net, &tensor(&[1], &[1e45]), &options(Kind::Centred, 1e-3, MethodRequest::Auto), &Quiet);
+    let error = bound(
+        &net,
+        &tensor(&[1], &[1e45]),
+        &options(Kind::Centred, 1e-3, MethodRequest::Auto),
+        &Quiet,
+        &mut Workspace::new(),
+    );
     assert!(error.unwrap_err().to_string().contains("overflow"));
 }
 
@@ -74,11 +90,11 @@ fn long_chains_of_tiny_and_huge_factors_do_not_vanish() {
     let net = chain(&[1], layers);
     for method in METHODS {
         let x0 = tensor(&[1], &[1.0]);
-        match bound(&net, &x0, &options(Kind::Centred, 1.0, method), &Quiet) {
+        match bound(&net, &x0, &options(Kind::Centred, 1.0, method), &Quiet, &mut Workspace::new()) {
             Ok(results) => assert!(results[0].upper >= 0.99, "{method:?}: {}", results[0].upper),
             Err(error) => assert!(error.to_string().contains("overflow"), "{error}"),
         }
-        let global = global_bound(&net, &NormOptions::default(), method, &Quiet).unwrap();
+        let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
         assert!(global.upper >= 0.99, "{method:?}: {}", global.upper);
     }
 }
@@ -90,7 +106,7 @@ fn merged_scales_do_not_hide_movement() {
     let net = chain(&[2], vec![scale(), scale(), scale(), identity(), relu(), identity()]);
     for method in METHODS {
         let x0 = tensor(&[2], &[0.0, 0.0]);
-        let result = bound(&net, &x0, &options(Kind::Centred, 1e-3, method), &Quiet).unwrap();
+        let result = bound(&net, &x0, &options(Kind::Centred, 1e-3, method), &Quiet, &mut Workspace::new()).unwrap();
         assert!(result[0].upper >= 0.9e120, "{method:?}: {}", result[0].upper);
     }
 }
@@ -101,7 +117,10 @@ fn a_global_constant_has_no_ball() {
         MaxPool2dOptions { kernel: [1, 2], stride: [1, 1], padding: [0; 4], dilation: [1; 2], ceil_mode: false };
     let net = chain(&[1, 1, 3], vec![Box::new(move |input| max_pool2d(input, &options_of_pool))]);
     let x0 = tensor(&[1, 1, 3], &[9.0, 0.0, 9.0]);
-    assert!(bound(&net, &x0, &options(Kind::Global, 1e-3, MethodRequest::Auto), &Quiet).is_err());
-    let global = global_bound(&net, &NormOptions::default(), MethodRequest::Auto, &Quiet).unwrap();
+    assert!(
+        bound(&net, &x0, &options(Kind::Global, 1e-3, MethodRequest::Auto), &Quiet, &mut Workspace::new()).is_err()
+    );
+    let global =
+        global_bound(&net, &NormOptions::default(), MethodRequest::Auto, &Quiet, &mut Workspace::new()).unwrap();
     assert!(global.upper >= 2f64.sqrt());
 }

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{BoundOptions, Kind, MethodRequest, Quiet, bound, global_bound};
+use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
 const EPSILONS: [f64; 6] = [1e-6, 1e-3, 0.1, 1.0, 10.0, 1e3];
@@ -24,11 +25,18 @@ fn no_sampled_ratio_exceeds_the_upper_bound() {
         let net = network(&mut random);
         let x0 = random.input(net.input_shape());
         let epsilon = EPSILONS[random.below(EPSILONS.len())];
-        let centred = &bound(&net, &x0, &options(Kind::Centred, &[epsilon], seed), &Quiet).unwrap()[0];
-        let uniform = &bound(&net, &x0, &options(Kind::Uniform, &[epsilon], seed), &Quiet).unwrap()[0];
-        let global =
-            global_bound(&net, &NormOptions { seed, ..NormOptions::default() }, MethodRequest::Layerwise, &Quiet)
-                .unwrap();
+        let centred =
+            &bound(&net, &x0, &options(Kind::Centred, &[epsilon], seed), &Quiet, &mut Workspace::new()).unwrap()[0];
+        let uniform =
+            &bound(&net, &x0, &options(Kind::Uniform, &[epsilon], seed), &Quiet, &mut Workspace::new()).unwrap()[0];
+        let global = global_bound(
+            &net,
+            &NormOptions { seed, ..NormOptions::default() },
+            MethodRequest::Layerwise,
+            &Quiet,
+            &mut Workspace::new(),
+        )
+        .unwrap();
         for result in [centred, uniform, &global] {
             assert!(result.lower <= result.upper, "seed {seed}: {result:?}");
             assert!(result.product.0 <= result.product.1, "seed {seed}: {result:?}");
@@ -59,7 +67,9 @@ fn one_linear_layer_is_bounded_by_its_norm() {
         .unwrap();
     let net = builder.build().unwrap();
     let x0 = Tensor::f64(vec![2], vec![0.3, -0.7]).unwrap();
-    for result in bound(&net, &x0, &options(Kind::Centred, &[0.0, 1e-9, 1.0], 0), &Quiet).unwrap() {
+    for result in
+        bound(&net, &x0, &options(Kind::Centred, &[0.0, 1e-9, 1.0], 0), &Quiet, &mut Workspace::new()).unwrap()
+    {
         assert!(result.upper >= 5.0 && result.upper <= 5.0 + 1e-9, "{result:?}");
         assert!(result.lower <= 5.0 && result.lower >= 5.0 - 1e-6, "{result:?}");
     }
@@ -79,7 +89,7 @@ fn a_network_that_nothing_moves_has_the_constant_zero() {
     }
     let net = builder.build().unwrap();
     let x0 = Tensor::f64(vec![1], vec![0.0]).unwrap();
-    let results = bound(&net, &x0, &options(Kind::Centred, &[1.0, 100.0], 0), &Quiet).unwrap();
+    let results = bound(&net, &x0, &options(Kind::Centred, &[1.0, 100.0], 0), &Quiet, &mut Workspace::new()).unwrap();
     assert_eq!((results[0].upper, results[0].lower), (0.0, 0.0));
     assert_eq!(results[0].layers[0].units.still, 2);
     assert!(results[1].upper > 0.0);

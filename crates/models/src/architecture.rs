@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use lipbound_lipschitz::{
-    Affine, AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool2dOptions, ModelError, Network, NetworkBuilder, Node,
-    Tensor, Unit, avg_pool2d, batch_norm2d, conv2d, flatten, global_avg_pool2d, linear, max_pool2d, normalize, sparse,
-    unit,
+    Affine, AvgPool2d, BatchNorm2d, Conv2dOptions, ErrorKind, Layer, MaxPool2dOptions, ModelError, Network,
+    NetworkBuilder, Node, Tensor, Unit, avg_pool2d, batch_norm2d, conv2d, flatten, global_avg_pool2d, linear,
+    max_pool2d, normalize, sparse, unit,
 };
 use serde_json::Value;
 
@@ -119,14 +119,16 @@ impl Architecture {
 /// # Errors
 /// If it is not affine or does not fit.
 pub fn affine_layer(text: &str, input: &[usize], source: &dyn TensorSource) -> Result<Affine, ModelError> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| ModelError::model(format!("the layer is not JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| ModelError::model(format!("the layer is not JSON: {error}")))?;
     // The builder checks the input shape as it does for networks.
     let builder = NetworkBuilder::new(input.to_vec())?;
     let node = read_layer(0, &value, builder.shape(0), &mut HashMap::new(), source)?;
     match node.layer {
         Layer::Affine(affine) => Ok(affine),
-        _ => Err(ModelError::model(format!("'{}' is not an affine layer, so it is no operator with a norm", node.kind))),
+        _ => {
+            Err(ModelError::model(format!("'{}' is not an affine layer, so it is no operator with a norm", node.kind)))
+        }
     }
 }
 
@@ -145,22 +147,34 @@ fn read_layer(
     *count += 1;
     let name = name.unwrap_or_else(|| format!("{kind}{count}"));
     let place = format!("layer {index} '{name}' ({kind})");
-    let mut reader = Reader { fields, source, parameters: 0 };
-    let ((layer, shape), parameters) = reader
-        .layer(&kind, input)
-        .and_then(|built| {
-            let Reader { fields, parameters, .. } = reader;
-            fields.finish()?;
-            Ok((built, parameters))
-        })
+    let mut reader = Reader { fields, source, parameters: 0, shapes: vec![("input", input.to_vec())] };
+    let built = reader.layer(&kind, input);
+    let Reader { fields, parameters, shapes, .. } = reader;
+    let (layer, shape) = built
+        .map_err(|error| with_shapes(error, &shapes))
+        .and_then(|built| fields.finish().map(|()| built))
         .map_err(|error| error.at(&place))?;
     Ok(Node { name, kind, layer, inputs: Vec::new(), shape, parameters })
+}
+
+/// An error about shapes with those it does not tell.
+fn with_shapes(error: ModelError, shapes: &[(&str, Vec<usize>)]) -> ModelError {
+    if error.kind() != ErrorKind::Shape {
+        return error;
+    }
+    let message = error.to_string();
+    let untold =
+        shapes.iter().map(|(what, shape)| (what, format!("{shape:?}"))).filter(|(_, shape)| !message.contains(shape));
+    let untold: Vec<_> = untold.map(|(what, shape)| format!("{what} {shape}")).collect();
+    if untold.is_empty() { error } else { ModelError::shape(format!("{message} ({})", untold.join(", "))) }
 }
 
 struct Reader<'a> {
     fields: Fields,
     source: &'a dyn TensorSource,
     parameters: usize,
+    /// The input and the tensors so far.
+    shapes: Vec<(&'static str, Vec<usize>)>,
 }
 
 impl Reader<'_> {
@@ -169,12 +183,12 @@ impl Reader<'_> {
         let Some(name) = self.fields.string(field)? else { return Ok(None) };
         let tensor = self.source.tensor(&name)?;
         self.parameters += tensor.len();
+        self.shapes.push((field, tensor.shape().to_vec()));
         Ok(Some(tensor))
     }
 
     fn required(&mut self, field: &'static str) -> Result<Tensor, ModelError> {
-        self.optional(field)?
-            .ok_or_else(|| ModelError::model(format!("'{field}' is missing; it must be the name of a tensor")))
+        self.optional(field)?.ok_or_else(|| self.fields.missing(field, "the name of a tensor"))
     }
 
     fn integers(&mut self, field: &'static str) -> Result<Vec<usize>, ModelError> {
@@ -206,7 +220,7 @@ impl Reader<'_> {
                 let rows = self.fields.whole("rows")?;
                 let (indptr, indices) = (self.integers("indptr")?, self.integers("indices")?);
                 let (values, bias) = (self.required("values")?, self.optional("bias")?);
-                let rows = rows.ok_or_else(|| ModelError::model("'rows' is missing; it must be a whole number"))?;
+                let rows = rows.ok_or_else(|| self.fields.missing("rows", "a whole number"))?;
                 if indptr.len() != rows + 1 {
                     return Err(ModelError::shape(format!(
                         "indptr has {} elements, but {rows} rows need {}",

@@ -30,6 +30,13 @@ impl Fields {
         self.rest.remove(name).filter(|v| !v.is_null())
     }
 
+    /// The error of a field that has to be there. A field nobody asked for may be the one, misspelt.
+    pub fn missing(&self, name: &str, expected: &str) -> ModelError {
+        let rest: Vec<_> = self.rest.keys().map(|name| format!("'{name}'")).collect();
+        let there = if rest.is_empty() { String::new() } else { format!(" (there is {})", rest.join(", ")) };
+        ModelError::model(format!("'{name}' is missing; it must be {expected}{there}"))
+    }
+
     /// All fields must have been read.
     pub fn finish(self) -> Result<(), ModelError> {
         match self.rest.keys().next() {
@@ -50,7 +57,7 @@ impl Fields {
     }
 
     pub fn required_string(&mut self, name: &'static str) -> Result<String, ModelError> {
-        self.string(name)?.ok_or_else(|| ModelError::model(format!("'{name}' is missing; it must be a string")))
+        self.string(name)?.ok_or_else(|| self.missing(name, "a string"))
     }
 
     pub fn array(&mut self, name: &'static str) -> Result<Option<Vec<Value>>, ModelError> {
@@ -80,7 +87,7 @@ impl Fields {
     pub fn numbers(&mut self, name: &'static str) -> Result<Vec<f64>, ModelError> {
         let expected = "a number or an array of numbers";
         match self.take(name) {
-            None => Err(ModelError::model(format!("'{name}' is missing; it must be {expected}"))),
+            None => Err(self.missing(name, expected)),
             Some(Value::Array(values)) => {
                 values.iter().map(|v| v.as_f64().ok_or_else(|| wrong(name, expected, v))).collect()
             }
@@ -107,9 +114,7 @@ impl Fields {
     }
 
     pub fn required_pair(&mut self, name: &'static str) -> Result<[usize; 2], ModelError> {
-        self.optional_pair(name)?.ok_or_else(|| {
-            ModelError::model(format!("'{name}' is missing; it must be a whole number or [vertical, horizontal]"))
-        })
+        self.optional_pair(name)?.ok_or_else(|| self.missing(name, "a whole number or [vertical, horizontal]"))
     }
 
     /// `n`, `[vertical, horizontal]` or `[top, left, bottom, right]`.

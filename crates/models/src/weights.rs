@@ -3,7 +3,11 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use lipbound_lipschitz::{ModelError, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{
+    Dtype, SafeTensors,
+    tensor::{TensorInfo, TensorView},
+};
+use serde_json::Value;
 
 use crate::FileError;
 
@@ -106,7 +110,10 @@ impl Safetensors {
     }
 
     fn check(bytes: &[u8]) -> Result<(), String> {
-        SafeTensors::deserialize(bytes).map(drop).map_err(|error| format!("not a valid safetensors file: {error}"))
+        SafeTensors::deserialize(bytes).map(drop).map_err(|error| {
+            let problem = disagreement(bytes).unwrap_or_else(|| error.to_string());
+            format!("not a valid safetensors file: {problem}")
+        })
     }
 
     fn view(&self, name: &str) -> Result<TensorView<'_>, ModelError> {
@@ -118,17 +125,61 @@ impl Safetensors {
     }
 }
 
+/// Where the header and the bytes after it disagree, which the parser sees but does not tell.
+fn disagreement(bytes: &[u8]) -> Option<String> {
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return Some(format!("it has {} bytes, too few even for the length of its header", bytes.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    let Some((header, data)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
+        return Some(format!("its header should be {length} bytes long, but only {} bytes follow", rest.len()));
+    };
+    let header: HashMap<String, Value> = serde_json::from_slice(header).ok()?;
+    let mut tensors = Vec::new();
+    for (name, value) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
+        tensors.push((serde_json::from_value::<TensorInfo>(value).ok()?, name));
+    }
+    tensors.sort_by(|(a, a_name), (b, b_name)| (a.data_offsets, a_name).cmp(&(b.data_offsets, b_name)));
+    let (mut covered, mut before) = (0, "");
+    for (TensorInfo { dtype, shape, data_offsets: (begin, end) }, name) in &tensors {
+        let needed =
+            shape.iter().try_fold(dtype.bitsize(), |bits, &d| bits.checked_mul(d)).map(|bits| bits.div_ceil(8));
+        if end < begin {
+            return Some(format!("tensor '{name}' ends at byte {end} of the data, before its beginning at {begin}"));
+        }
+        if needed != Some(end - begin) {
+            let needed = needed.map_or("more than can be counted".into(), |n| n.to_string());
+            let there = end - begin;
+            return Some(format!(
+                "tensor '{name}' of {dtype:?} {shape:?} takes {needed} bytes, but its offsets span {there}"
+            ));
+        }
+        if *end > data.len() {
+            let there = data.len();
+            return Some(format!(
+                "tensor '{name}' ends at byte {end} of the data, of which there are {there} (truncated?)"
+            ));
+        }
+        if *begin < covered {
+            return Some(format!("tensors '{before}' and '{name}' overlap"));
+        }
+        if *begin > covered {
+            return Some(format!(
+                "bytes {covered} to {begin} of the data, before tensor '{name}', belong to no tensor"
+            ));
+        }
+        (covered, before) = (*end, name);
+    }
+    (covered != data.len()).then(|| format!("the last {} bytes belong to no tensor", data.len() - covered))
+}
+
 impl TensorSource for Safetensors {
     fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
         let view = self.view(name)?;
         let (shape, bytes) = (view.shape().to_vec(), view.data());
         let data = match view.dtype() {
-            Dtype::F32 => TensorData::F32(
-                bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            ),
-            Dtype::F64 => TensorData::F64(
-                bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
-            ),
+            Dtype::F32 => TensorData::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+            Dtype::F64 => TensorData::F64(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
             other => {
                 return Err(ModelError::model(format!(
                     "tensor '{name}' has dtype {other:?}, but weights must be F32 or F64"
@@ -143,10 +194,18 @@ impl TensorSource for Safetensors {
         let bytes = view.data();
         let read = |i: usize, value: i128| index(name, i, value);
         match view.dtype() {
-            Dtype::I32 => bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, i32::from_le_bytes(b).into())).collect(),
-            Dtype::U32 => bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, u32::from_le_bytes(b).into())).collect(),
-            Dtype::I64 => bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, i64::from_le_bytes(b).into())).collect(),
-            Dtype::U64 => bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, u64::from_le_bytes(b).into())).collect(),
+            Dtype::I32 => {
+                bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, i32::from_le_bytes(b).into())).collect()
+            }
+            Dtype::U32 => {
+                bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, u32::from_le_bytes(b).into())).collect()
+            }
+            Dtype::I64 => {
+                bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, i64::from_le_bytes(b).into())).collect()
+            }
+            Dtype::U64 => {
+                bytes.as_chunks().0.iter().enumerate().map(|(i, &b)| read(i, u64::from_le_bytes(b).into())).collect()
+            }
             other => Err(ModelError::model(format!(
                 "tensor '{name}' has dtype {other:?}, but indices must be I32, U32, I64 or U64"
             ))),

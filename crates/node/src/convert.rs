@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lipbound_lipschitz::{BoundResult, Kind, LayerReport, Method, StageKind, Tensor, TensorData};
+use lipbound_lipschitz::{BoundResult, Kind, LayerReport, Method, MethodRequest, StageKind, Tensor, TensorData};
 use lipbound_models::Memory;
 use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
 use napi::bindgen_prelude::{Either, Float32Array, Float64Array};
@@ -105,6 +105,7 @@ impl NormOptions {
                 None => random_seed()?,
             },
             stream: 0,
+            enough: 0.0,
             guarantee: match self.guarantee.as_deref() {
                 None | Some("auto") => GuaranteeRequest::Auto,
                 Some("deterministic") => GuaranteeRequest::Deterministic,
@@ -118,7 +119,9 @@ impl NormOptions {
             time_limit: match self.time_limit {
                 None => None,
                 Some(seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
-                    Failure::argument(format!("timeLimit must be a number of seconds that is not negative, got {seconds}"))
+                    Failure::argument(format!(
+                        "timeLimit must be a number of seconds that is not negative, got {seconds}"
+                    ))
                 })?),
             },
         };
@@ -140,6 +143,25 @@ pub fn kind_in(kind: &str) -> Result<Kind, Failure> {
         "uniform" => Ok(Kind::Uniform),
         other => Err(Failure::argument(format!("kind must be 'centred' or 'uniform', got '{other}'"))),
     }
+}
+
+pub fn method_in(method: Option<&str>) -> Result<MethodRequest, Failure> {
+    match method {
+        None | Some("auto") => Ok(MethodRequest::Auto),
+        Some("layerwise") => Ok(MethodRequest::Layerwise),
+        Some("certificate") => Ok(MethodRequest::Certificate),
+        Some(other) => {
+            Err(Failure::argument(format!("method must be 'auto', 'layerwise' or 'certificate', got '{other}'")))
+        }
+    }
+}
+
+fn method_out(method: Method) -> String {
+    match method {
+        Method::Layerwise => "layerwise",
+        Method::Certificate => "certificate",
+    }
+    .into()
 }
 
 /// A norm as a bracket.
@@ -175,6 +197,7 @@ pub fn norm_out(norm: &NormBracket, seed: u64, seconds: f64) -> NormResult {
             Termination::Converged => "converged",
             Termination::StepLimit => "step-limit",
             Termination::TimeLimit => "time-limit",
+            Termination::Stalled => "stalled",
             Termination::Complete => "complete",
             Termination::Direct => "direct",
         }
@@ -185,6 +208,8 @@ pub fn norm_out(norm: &NormBracket, seed: u64, seconds: f64) -> NormResult {
             spectral::Method::Lanczos => "lanczos",
             spectral::Method::Frobenius => "frobenius",
             spectral::Method::RowColumnSums => "row-column-sums",
+            spectral::Method::CollatzWielandt => "collatz-wielandt",
+            spectral::Method::Fourier => "fourier",
         }
         .into(),
         seed: (norm.guarantee == Guarantee::Probabilistic).then_some(seed as f64),
@@ -210,6 +235,9 @@ pub struct LayerResult {
     pub norm: NormResult,
     pub epsilon_in: f64,
     pub epsilon_out: f64,
+    pub gain: f64,
+    pub gain_method: String,
+    pub failure_probability: f64,
     pub still: f64,
     pub stable: f64,
     pub unstable: f64,
@@ -244,10 +272,7 @@ pub fn bound_out(result: &BoundResult) -> NativeBoundResult {
             Kind::Global => "global",
         }
         .into(),
-        method: match result.method {
-            Method::Layerwise => "layerwise",
-        }
-        .into(),
+        method: method_out(result.method),
         guarantee: guarantee_out(result.guarantee),
         failure_probability: result.failure_probability,
         seed: result.seed as f64,
@@ -273,6 +298,9 @@ fn layer_out(layer: &LayerReport, seed: u64) -> LayerResult {
         norm: norm_out(&layer.norm, seed, layer.seconds),
         epsilon_in: layer.epsilon_in,
         epsilon_out: layer.epsilon_out,
+        gain: layer.gain,
+        gain_method: method_out(layer.gain_method),
+        failure_probability: layer.failure_probability,
         still: layer.units.still as f64,
         stable: layer.units.stable as f64,
         unstable: layer.units.unstable as f64,

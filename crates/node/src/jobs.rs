@@ -13,6 +13,8 @@ use std::{
     thread,
 };
 
+use lipbound_kernels::{isa::Isa, pool::Threads};
+use lipbound_operators::Workspace;
 use napi::{
     Env,
     bindgen_prelude::{Either, Object, ToNapiValue},
@@ -22,20 +24,24 @@ use crate::error::Failure;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Most threads that `LIPBOUND_THREADS` may ask for.
-const MOST_THREADS: usize = 256;
-
-/// Number of job threads: `LIPBOUND_THREADS`, or as many as the machine runs at once.
-pub fn threads() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| {
-        let asked = std::env::var("LIPBOUND_THREADS").ok().and_then(|text| text.parse().ok());
-        asked
-            .filter(|&n: &usize| n >= 1)
-            .or_else(|| thread::available_parallelism().ok().map(Into::into))
-            .unwrap_or(1)
-            .min(MOST_THREADS)
+/// The kernels' threads, one pool for the whole process; or what is wrong with the environment.
+fn pool() -> &'static Result<Threads, String> {
+    static POOL: OnceLock<Result<Threads, String>> = OnceLock::new();
+    POOL.get_or_init(|| {
+        Isa::selected().map_err(|error| error.to_string())?;
+        Threads::from_environment().map_err(|error| error.to_string())
     })
+}
+
+/// Number of job threads, and of threads that share a large kernel: `LIPBOUND_THREADS`, or as many as the machine runs
+/// at once.
+pub fn threads() -> usize {
+    pool().as_ref().map_or(1, Threads::count)
+}
+
+/// Scratch memory for a job, with the kernels' threads.
+pub fn workspace() -> Result<Workspace, Failure> {
+    pool().clone().map(Workspace::with_threads).map_err(Failure::argument)
 }
 
 fn queue() -> &'static Sender<Job> {
@@ -61,12 +67,11 @@ fn queue() -> &'static Sender<Job> {
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> String {
-    let text = payload
+    payload
         .downcast_ref::<&str>()
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into());
-    format!("an internal error, please report it: {text}")
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 /// Runs `work` on a job thread; the promise resolves to its answer or its failure, and never rejects.

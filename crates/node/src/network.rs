@@ -1,11 +1,10 @@
 //! A network and what is asked of it.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lipbound_lipschitz::{self as lipschitz, BoundOptions, Layer, Network};
+use lipbound_lipschitz::{self as lipschitz, BoundOptions, Layer, MethodRequest, Network};
 use lipbound_models::Architecture;
+use lipbound_spectral as spectral;
 use napi::{
     Env,
     bindgen_prelude::{Function, Object},
@@ -51,6 +50,8 @@ pub struct NativeBoundOptions {
     pub epsilons: Vec<f64>,
     #[napi(ts_type = "'centred' | 'uniform'")]
     pub kind: String,
+    #[napi(ts_type = "'auto' | 'layerwise' | 'certificate'")]
+    pub method: Option<String>,
     pub tolerance: Option<f64>,
     pub failure_probability: Option<f64>,
     pub max_steps: Option<f64>,
@@ -70,7 +71,40 @@ impl NativeBoundOptions {
             guarantee: self.guarantee,
             time_limit: self.time_limit,
         };
-        Ok(BoundOptions { epsilons: self.epsilons, kind: convert::kind_in(&self.kind)?, norm: norm.read()? })
+        Ok(BoundOptions {
+            epsilons: self.epsilons,
+            kind: convert::kind_in(&self.kind)?,
+            method: convert::method_in(self.method.as_deref())?,
+            norm: norm.read()?,
+        })
+    }
+}
+
+/// Options of a global bound.
+#[napi(object)]
+pub struct NativeGlobalOptions {
+    #[napi(ts_type = "'auto' | 'layerwise' | 'certificate'")]
+    pub method: Option<String>,
+    pub tolerance: Option<f64>,
+    pub failure_probability: Option<f64>,
+    pub max_steps: Option<f64>,
+    pub seed: Option<f64>,
+    #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
+    pub guarantee: Option<String>,
+    pub time_limit: Option<f64>,
+}
+
+impl NativeGlobalOptions {
+    fn read(self) -> Result<(spectral::NormOptions, MethodRequest), Failure> {
+        let norm = NormOptions {
+            tolerance: self.tolerance,
+            failure_probability: self.failure_probability,
+            max_steps: self.max_steps,
+            seed: self.seed,
+            guarantee: self.guarantee,
+            time_limit: self.time_limit,
+        };
+        Ok((norm.read()?, convert::method_in(self.method.as_deref())?))
     }
 }
 
@@ -181,7 +215,7 @@ impl NativeNetwork {
         jobs::run(env, move || {
             let options = options.read()?;
             let reporter = Reporter::new(reporter.0, reporter.1);
-            let results = lipschitz::bound(&loaded?.network, &input?, &options, &reporter)?;
+            let results = lipschitz::bound(&loaded?.network, &input?, &options, &reporter, &mut jobs::workspace()?)?;
             Ok(results.iter().map(convert::bound_out).collect::<Vec<_>>())
         })
     }
@@ -191,7 +225,7 @@ impl NativeNetwork {
     pub fn global_bound<'env>(
         &self,
         env: &'env Env,
-        options: NormOptions,
+        options: NativeGlobalOptions,
         token: &CancelToken,
         on_progress: Option<Function<'_, Progress, ()>>,
     ) -> napi::Result<Object<'env>> {
@@ -199,7 +233,14 @@ impl NativeNetwork {
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
-            Ok(convert::bound_out(&lipschitz::global_bound(&loaded?.network, &options.read()?, &reporter)?))
+            let (norm, method) = options.read()?;
+            Ok(convert::bound_out(&lipschitz::global_bound(
+                &loaded?.network,
+                &norm,
+                method,
+                &reporter,
+                &mut jobs::workspace()?,
+            )?))
         })
     }
 

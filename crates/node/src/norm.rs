@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lipbound_models::affine_layer;
-use lipbound_operators::Workspace;
+use lipbound_operators::masked;
 use lipbound_spectral::norm_bracket;
 use napi::{
     Env,
@@ -41,7 +41,8 @@ pub fn norm<'env>(
         let affine = affine_layer(&layer, &shape, &memory?)?;
         let reporter = Reporter::new(token, callback);
         reporter.begin("norm");
-        let norm = norm_bracket(&*affine.operator, &options, &reporter, &mut Workspace::new())?;
+        let operator = masked(affine.operator, None, None);
+        let norm = norm_bracket(&*operator, &options, &reporter, &mut jobs::workspace()?)?;
         Ok(convert::norm_out(&norm, options.seed, started.elapsed().as_secs_f64()))
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{LinearOperator, Workspace, check_lengths, rounding};
+use crate::{LinearOperator, Scale, ScaledConv, Workspace, check_lengths, rounding};
 
 /// `A_n ... A_2 A_1`: affine maps that follow each other without a unit between them.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ pub(crate) fn rows_are_affordable(operator: &dyn LinearOperator) -> bool {
     operator.multiply_adds().checked_mul(operator.rows()).is_some_and(|work| work <= AFFORDABLE_ROW_WORK)
 }
 
-/// Row norms by one adjoint a row. What rounding may have taken from a row is added back:
+/// Row norms by one adjoint a row, (N2) of docs/soundness.md. What rounding may have taken from a row is added back:
 /// `norm(row) <= norm(computed row) + gamma_n norm(|A|^T e_i)`.
 pub(crate) fn row_norms_by_adjoint(
     operator: &dyn LinearOperator,
@@ -87,10 +87,7 @@ pub(crate) fn row_norms_by_adjoint(
                 *b = rounding::mul_up(*b, w);
             }
         }
-        *norm = rounding::add_up(
-            rounding::norm_up(&row),
-            rounding::mul_up(error, rounding::norm_up(&absolute)),
-        );
+        *norm = rounding::add_up(rounding::norm_up(&row), rounding::mul_up(error, rounding::norm_up(&absolute)));
     }
     ws.give(unit);
     ws.give(row);
@@ -170,7 +167,32 @@ impl LinearOperator for Compose {
         self.factors[0].mark_active_cols(active);
     }
 
+    fn mark_active_rows(&self, active: &mut [bool]) {
+        self.last().mark_active_rows(active);
+    }
+
     fn multiply_adds(&self) -> usize {
         self.factors.iter().map(|f| f.multiply_adds()).sum()
+    }
+
+    /// One convolution between diagonals: a normalisation of the input or a batch normalisation, say.
+    fn scaled_conv(self: Arc<Self>) -> Option<ScaledConv> {
+        let mut found: Option<ScaledConv> = None;
+        let mut before = Scale::default();
+        for factor in &self.factors {
+            found = Some(match (factor.diagonal(), found.take()) {
+                (Some(diagonal), Some(scaled)) => ScaledConv { rows: scaled.rows.times(diagonal)?, ..scaled },
+                (Some(diagonal), None) => {
+                    before = before.times(diagonal)?;
+                    continue;
+                }
+                (None, Some(_)) => return None,
+                (None, None) => {
+                    let scaled = Arc::clone(factor).scaled_conv()?;
+                    ScaledConv { cols: scaled.cols.times(std::mem::take(&mut before))?, ..scaled }
+                }
+            });
+        }
+        found
     }
 }

@@ -5,16 +5,39 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use lipbound_kernels::direct;
+use lipbound_kernels::{
+    isa::{Isa, IsaError},
+    packed::{Fused, PackedConv},
+};
 
-use crate::{ConvShape, LinearOperator, ShapeError, Workspace, check_lengths, rounding};
+use crate::{ConvShape, LinearOperator, Scale, ScaledConv, ShapeError, Workspace, check_lengths, isa, rounding};
 
 /// The convolution of one example, as a matrix from the flat input to the flat output (both channel-major).
+///
+/// The weights are packed for the kernels when they are first used, and so are their magnitudes and their squares, each
+/// for both directions: 16 bytes a weight.
 pub struct Conv2d {
     shape: ConvShape,
     weights: Arc<[f64]>,
-    absolute: OnceLock<Vec<f64>>,
-    squared: OnceLock<Vec<f64>>,
+    isa: Isa,
+    packed: OnceLock<PackedConv<f64>>,
+    absolute: OnceLock<PackedConv<f64>>,
+    squared: OnceLock<PackedConv<f64>>,
+    abs_norm: OnceLock<f64>,
+}
+
+/// What [`LinearOperator::convolution`] says: `diag(row_scale) A diag(col_scale)` with `A` a convolution; `None` is all
+/// ones.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskedConv<'a> {
+    /// The geometry.
+    pub shape: &'a ConvShape,
+    /// The weights `[out, in / groups, kernel height, kernel width]`.
+    pub weights: &'a [f64],
+    /// Scales of the outputs, all >= 0.
+    pub row_scale: Option<&'a [f64]>,
+    /// Scales of the inputs, all >= 0.
+    pub col_scale: Option<&'a [f64]>,
 }
 
 impl fmt::Debug for Conv2d {
@@ -30,11 +53,27 @@ impl Conv2d {
     /// If the geometry is impossible.
     ///
     /// # Panics
-    /// If the number of weights is not that of the geometry.
+    /// If the number of weights is not that of the geometry, or `LIPBOUND_ISA` cannot be obeyed.
     pub fn new(shape: ConvShape, weights: Arc<[f64]>) -> Result<Self, ShapeError> {
         shape.validate()?;
         assert_eq!(weights.len(), shape.weight_len(), "a convolution needs one weight for each tap");
-        Ok(Self { shape, weights, absolute: OnceLock::new(), squared: OnceLock::new() })
+        Ok(Self {
+            shape,
+            weights,
+            isa: isa(),
+            packed: OnceLock::new(),
+            absolute: OnceLock::new(),
+            squared: OnceLock::new(),
+            abs_norm: OnceLock::new(),
+        })
+    }
+
+    /// The same convolution by the kernels of `isa`.
+    ///
+    /// # Errors
+    /// If the processor lacks `isa`.
+    pub fn with_isa(self, isa: Isa) -> Result<Self, IsaError> {
+        Ok(Self { isa: isa.require()?, ..Self::new(self.shape, self.weights).expect("the geometry has been checked") })
     }
 
     /// The geometry.
@@ -49,65 +88,30 @@ impl Conv2d {
         &self.weights
     }
 
-    fn absolute(&self) -> &[f64] {
-        self.absolute.get_or_init(|| self.weights.iter().map(|w| w.abs()).collect())
+    fn pack(&self, weights: &[f64]) -> PackedConv<f64> {
+        PackedConv::new(&self.shape, weights, self.isa).expect("geometry and instruction set have been checked")
     }
 
-    fn squared(&self) -> &[f64] {
-        self.squared.get_or_init(|| self.weights.iter().map(|&w| rounding::square_or_tiny(w)).collect())
-    }
-}
-
-impl LinearOperator for Conv2d {
-    fn rows(&self) -> usize {
-        self.shape.output_len()
+    /// The weights as the kernels want them.
+    pub(crate) fn packed(&self) -> &PackedConv<f64> {
+        self.packed.get_or_init(|| self.pack(&self.weights))
     }
 
-    fn cols(&self) -> usize {
-        self.shape.input_len()
+    fn mapped(&self, map: impl Fn(f64) -> f64) -> PackedConv<f64> {
+        self.pack(&self.weights.iter().map(|&w| map(w)).collect::<Vec<_>>())
     }
 
-    fn apply(&self, x: &[f64], y: &mut [f64], _: &mut Workspace) {
-        direct::forward(&self.shape, &self.weights, x, y);
+    fn absolute(&self) -> &PackedConv<f64> {
+        self.absolute.get_or_init(|| self.mapped(f64::abs))
     }
 
-    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], _: &mut Workspace) {
-        direct::adjoint(&self.shape, &self.weights, y, x);
-    }
-
-    fn apply_abs(&self, x: &[f64], y: &mut [f64], _: &mut Workspace) {
-        direct::forward(&self.shape, self.absolute(), x, y);
-        let n = self.rounding_length();
-        y.iter_mut().for_each(|y| *y = rounding::raise(*y, n));
-    }
-
-    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], _: &mut Workspace) {
-        direct::adjoint(&self.shape, self.absolute(), y, x);
-        let n = self.rounding_length();
-        x.iter_mut().for_each(|x| *x = rounding::raise(*x, n));
-    }
-
-    /// One convolution with the squared kernel: `norm(a_i^T D)^2 = (conv_{w^2}(d^2))_i`.
-    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
-        check_lengths(self, weights.map_or(self.cols(), <[f64]>::len), norms.len());
-        let mut squares = ws.take(self.cols());
-        match weights {
-            Some(weights) => squares.iter_mut().zip(weights).for_each(|(s, &w)| *s = rounding::square_or_tiny(w)),
-            None => squares.fill(1.0),
-        }
-        direct::forward(&self.shape, self.squared(), &squares, norms);
-        let n = self.shape.fan_in() + 4;
-        norms.iter_mut().for_each(|norm| *norm = rounding::sqrt_up(rounding::raise(*norm, n)));
-        ws.give(squares);
-    }
-
-    fn rounding_length(&self) -> usize {
-        self.shape.fan_in().max(self.shape.fan_out()) + 1
+    fn squared(&self) -> &PackedConv<f64> {
+        self.squared.get_or_init(|| self.mapped(rounding::square_or_tiny))
     }
 
     /// Row sums are at most those of a row that reads no padding; column sums at most those of an element that every
     /// tap reaches.
-    fn abs_norm(&self) -> f64 {
+    fn by_sums(&self) -> f64 {
         let taps = self.shape.kernel[0] * self.shape.kernel[1];
         let inputs = self.shape.in_channels / self.shape.groups;
         let outputs = self.shape.out_channels / self.shape.groups;
@@ -124,8 +128,120 @@ impl LinearOperator for Conv2d {
         }
         rounding::from_sums(widest, rounding::max_or_infinite(&columns), self.shape.fan_in() + self.shape.fan_out())
     }
+}
+
+/// `y = conv(x)`, channel by channel.
+fn forward(conv: &PackedConv<f64>, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+    let (mut from, mut to) = (ws.take(conv.input_len()), ws.take(conv.output_len()));
+    conv.pack_input(x, &mut from);
+    let (threads, scratch) = ws.for_conv();
+    conv.forward(&from, &mut to, &Fused::default(), threads, scratch);
+    conv.unpack_output(&to, y);
+    ws.give(from);
+    ws.give(to);
+}
+
+/// `x = conv^T(y)`, channel by channel.
+fn adjoint(conv: &PackedConv<f64>, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+    let (mut from, mut to) = (ws.take(conv.output_len()), ws.take(conv.input_len()));
+    conv.pack_output(y, &mut from);
+    let (threads, scratch) = ws.for_conv();
+    conv.adjoint(&from, &mut to, &Fused::default(), threads, scratch);
+    conv.unpack_input(&to, x);
+    ws.give(from);
+    ws.give(to);
+}
+
+impl LinearOperator for Conv2d {
+    fn rows(&self) -> usize {
+        self.shape.output_len()
+    }
+
+    fn cols(&self) -> usize {
+        self.shape.input_len()
+    }
+
+    fn apply(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        forward(self.packed(), x, y, ws);
+    }
+
+    fn apply_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        adjoint(self.packed(), y, x, ws);
+    }
+
+    fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        forward(self.absolute(), x, y, ws);
+        let n = self.rounding_length();
+        y.iter_mut().for_each(|y| *y = rounding::raise(*y, n));
+    }
+
+    fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, x.len(), y.len());
+        adjoint(self.absolute(), y, x, ws);
+        let n = self.rounding_length();
+        x.iter_mut().for_each(|x| *x = rounding::raise(*x, n));
+    }
+
+    /// (N1) of docs/soundness.md: one convolution with the squared kernel: `norm(a_i^T D)^2 = (conv_{w^2}(d^2))_i`.
+    fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
+        check_lengths(self, weights.map_or(self.cols(), <[f64]>::len), norms.len());
+        let mut squares = ws.take(self.cols());
+        match weights {
+            Some(weights) => squares.iter_mut().zip(weights).for_each(|(s, &w)| *s = rounding::square_or_tiny(w)),
+            None => squares.fill(1.0),
+        }
+        forward(self.squared(), &squares, norms, ws);
+        let n = self.squared().accumulation_length() + 4;
+        for norm in norms {
+            // The kernels multiply by zeros where groups differ: what overflowed elsewhere would be NaN here.
+            *norm = if norm.is_nan() { f64::INFINITY } else { rounding::sqrt_up(rounding::raise(*norm, n)) };
+        }
+        ws.give(squares);
+    }
+
+    fn rounding_length(&self) -> usize {
+        self.packed().accumulation_length()
+    }
+
+    fn abs_norm(&self) -> f64 {
+        *self.abs_norm.get_or_init(|| self.by_sums())
+    }
 
     fn multiply_adds(&self) -> usize {
         self.shape.multiply_adds()
+    }
+
+    /// The weights that output `i` reads, without a pass over the others.
+    fn row_into(&self, i: usize, row: &mut [f64], _: &mut Workspace) {
+        check_lengths(self, row.len(), self.rows());
+        row.fill(0.0);
+        let shape = &self.shape;
+        let (oh, ow) = (shape.out_height(), shape.out_width());
+        let (o, y, x) = (i / (oh * ow), i / ow % oh, i % ow);
+        let inputs = shape.in_channels / shape.groups;
+        let first = o / (shape.out_channels / shape.groups) * inputs;
+        let [kh, kw] = shape.kernel;
+        let filter = &self.weights[o * shape.fan_in()..(o + 1) * shape.fan_in()];
+        for ki in (0..kh).filter(|&k| shape.valid_outputs(0, k).contains(&y)) {
+            let top = shape.input_position(0, y, ki);
+            for kj in (0..kw).filter(|&k| shape.valid_outputs(1, k).contains(&x)) {
+                let left = shape.input_position(1, x, kj);
+                for c in 0..inputs {
+                    row[((first + c) * shape.in_height + top) * shape.in_width + left] =
+                        filter[(c * kh + ki) * kw + kj];
+                }
+            }
+        }
+    }
+
+    fn convolution(&self) -> Option<MaskedConv<'_>> {
+        Some(MaskedConv { shape: &self.shape, weights: &self.weights, row_scale: None, col_scale: None })
+    }
+
+    fn scaled_conv(self: Arc<Self>) -> Option<ScaledConv> {
+        Some(ScaledConv { conv: self, rows: Scale::default(), cols: Scale::default() })
     }
 }

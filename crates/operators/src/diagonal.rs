@@ -1,6 +1,6 @@
 //! A diagonal matrix.
 
-use crate::{LinearOperator, Workspace, check_lengths, rounding};
+use crate::{LinearOperator, Scale, Workspace, check_lengths, rounding};
 
 /// `diag(values)`: per-element scales such as batch normalisation.
 ///
@@ -80,6 +80,10 @@ impl LinearOperator for Diagonal {
         active.iter_mut().zip(&self.values).for_each(|(a, &v)| *a &= v != 0.0);
     }
 
+    fn mark_active_rows(&self, active: &mut [bool]) {
+        self.mark_active_cols(active);
+    }
+
     fn multiply_adds(&self) -> usize {
         self.values.len()
     }
@@ -90,5 +94,9 @@ impl LinearOperator for Diagonal {
 
     fn diagonal_magnitudes(&self) -> Option<Vec<f64>> {
         Some(self.values.iter().map(|&v| self.magnitude(v)).collect())
+    }
+
+    fn diagonal(&self) -> Option<Scale> {
+        Some(Scale::new(self.values.clone(), self.roundings))
     }
 }

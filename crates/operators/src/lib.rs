@@ -7,25 +7,31 @@ mod compose;
 mod conv2d;
 mod dense;
 mod diagonal;
+mod fused;
 mod masked;
 pub mod rounding;
+mod scale;
 mod selection;
 mod sparse;
 mod sum;
 mod workspace;
 
 pub use compose::Compose;
-pub use conv2d::Conv2d;
+pub use conv2d::{Conv2d, MaskedConv};
 pub use dense::{Dense, Element};
 pub use diagonal::Diagonal;
+pub use fused::masked;
 pub use lipbound_kernels::{ConvShape, ShapeError};
 pub use masked::Masked;
+pub use scale::{Scale, ScaledConv};
 pub use selection::Selection;
 pub use sparse::{Sparse, SparseError};
 pub use sum::Sum;
 pub use workspace::Workspace;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
+
+use lipbound_kernels::isa::Isa;
 
 /// A real matrix `A`, known by its action.
 ///
@@ -36,8 +42,8 @@ use std::fmt::Debug;
 /// For every kind, `apply` and `apply_adjoint` in floating point differ from the exact product by at most
 /// `gamma(n) * |A| |x|`, element by element, with `n` = [`rounding_length`](Self::rounding_length) and `|A| |x|` what
 /// [`apply_abs`](Self::apply_abs) bounds (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1, and
-/// its sum and product rules for composed operators). Underflow is not in that bound; weights are restricted to
-/// magnitudes for which it is irrelevant (see the `lipschitz` crate).
+/// its sum and product rules for composed operators): (R5) of docs/soundness.md. Underflow is not in that bound; weights
+/// are restricted to magnitudes for which it is irrelevant (see the `lipschitz` crate).
 ///
 /// # Panics
 /// Methods panic when a slice does not have the length that [`rows`](Self::rows) or [`cols`](Self::cols) says.
@@ -75,15 +81,48 @@ pub trait LinearOperator: Debug + Send + Sync {
     /// Clears the entries of `active` whose column is known to be zero.
     fn mark_active_cols(&self, _active: &mut [bool]) {}
 
+    /// Clears the entries of `active` whose row is known to be zero.
+    fn mark_active_rows(&self, _active: &mut [bool]) {}
+
+    /// Row `i`, each entry off by at most `gamma(rounding_length)` times that of `|A|`, as a product would be.
+    fn row_into(&self, i: usize, row: &mut [f64], ws: &mut Workspace) {
+        let mut unit = ws.zeros(self.rows());
+        unit[i] = 1.0;
+        self.apply_adjoint(&unit, row, ws);
+        ws.give(unit);
+    }
+
+    /// The operator as a convolution between two scales, if it is one: that structure has norm bounds of its own.
+    fn convolution(&self) -> Option<MaskedConv<'_>> {
+        None
+    }
+
+    /// The operator as a convolution between two diagonals, if it is one, for [`masked`] to fuse.
+    fn scaled_conv(self: Arc<Self>) -> Option<ScaledConv> {
+        None
+    }
+
+    /// The diagonal, if the operator is diagonal.
+    fn diagonal(&self) -> Option<Scale> {
+        None
+    }
+
     /// `y <- a A x - b y`, and the sum of squares of the new `y`: one half of a Lanczos step. With `b = 0` the old
-    /// `y` is not read.
+    /// `y` is not read. `x` must be zero in the columns that [`mark_active_cols`](Self::mark_active_cols) clears, as
+    /// all vectors of a process are whose start is: an operator need not mask it again.
     fn recur(&self, a: f64, x: &[f64], b: f64, y: &mut [f64], ws: &mut Workspace) -> f64 {
         recur_by(b, y, ws, |t, ws| self.apply(x, t, ws), a)
     }
 
-    /// `x <- a A^T y - b x`, and the sum of squares of the new `x`: the other half of a Lanczos step.
+    /// `x <- a A^T y - b x`, and the sum of squares of the new `x`: the other half of a Lanczos step. `y` must be zero
+    /// in the rows that [`mark_active_rows`](Self::mark_active_rows) clears.
     fn recur_adjoint(&self, a: f64, y: &[f64], b: f64, x: &mut [f64], ws: &mut Workspace) -> f64 {
         recur_by(b, x, ws, |t, ws| self.apply_adjoint(y, t, ws), a)
+    }
+
+    /// Roundings that touch one term of the sums of squares above, and of [`rounding::sum_of_squares`] of a vector.
+    fn norm_roundings(&self) -> usize {
+        rounding::chunk_rounding(self.rows().max(self.cols()))
     }
 
     /// Multiply-adds of one `apply`, for predicting cost.
@@ -137,6 +176,15 @@ fn recur_by(b: f64, y: &mut [f64], ws: &mut Workspace, action: impl FnOnce(&mut 
     }
     ws.give(product);
     rounding::sum_of_squares(y, 1.0)
+}
+
+/// The instruction set of this process.
+///
+/// # Panics
+/// If `LIPBOUND_ISA` asks for one that does not exist or cannot run here: to go on with another would make a test of
+/// that set pass for nothing. Programs check [`Isa::selected`] when they start.
+pub(crate) fn isa() -> Isa {
+    Isa::selected().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Checks the slices of an application; one line at the head of every implementation.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{LinearOperator, Workspace, check_lengths, rounding};
+use crate::{LinearOperator, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, rounding};
 
 /// `diag(rows) A diag(cols)` with scales >= 0, the `R A D` of the affine-ReLU bound (arXiv 2008.06141, theorem 1).
 #[derive(Clone, Debug)]
@@ -118,7 +118,52 @@ impl LinearOperator for Masked {
         }
     }
 
+    fn mark_active_rows(&self, active: &mut [bool]) {
+        self.inner.mark_active_rows(active);
+        if let Some(scale) = &self.row_scale {
+            active.iter_mut().zip(scale).for_each(|(a, &r)| *a &= r != 0.0);
+        }
+    }
+
     fn multiply_adds(&self) -> usize {
         self.inner.multiply_adds()
+    }
+
+    fn row_into(&self, i: usize, row: &mut [f64], ws: &mut Workspace) {
+        let scale = self.row_scale.as_ref().map_or(1.0, |r| r[i]);
+        if scale == 0.0 {
+            return row.fill(0.0);
+        }
+        self.inner.row_into(i, row, ws);
+        if let Some(cols) = &self.col_scale {
+            row.iter_mut().zip(cols).for_each(|(a, d)| *a *= d);
+        }
+        if scale != 1.0 {
+            row.iter_mut().for_each(|a| *a *= scale);
+        }
+    }
+
+    /// Masks of masks are not multiplied out: only one scale a side is handed on.
+    fn convolution(&self) -> Option<MaskedConv<'_>> {
+        let inner = self.inner.convolution()?;
+        let twice = |inner: Option<&[f64]>, own: &Option<Vec<f64>>| inner.is_some() && own.is_some();
+        if twice(inner.row_scale, &self.row_scale) || twice(inner.col_scale, &self.col_scale) {
+            return None;
+        }
+        Some(MaskedConv {
+            row_scale: self.row_scale.as_deref().or(inner.row_scale),
+            col_scale: self.col_scale.as_deref().or(inner.col_scale),
+            ..inner
+        })
+    }
+
+    fn scaled_conv(self: Arc<Self>) -> Option<ScaledConv> {
+        let scaled = Arc::clone(&self.inner).scaled_conv()?;
+        let own = |scale: &Option<Vec<f64>>| scale.clone().map_or_else(Scale::default, |v| Scale::new(v, 0));
+        Some(ScaledConv {
+            rows: scaled.rows.times(own(&self.row_scale))?,
+            cols: scaled.cols.times(own(&self.col_scale))?,
+            conv: scaled.conv,
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Directed rounding by outward steps: each function returns a number on the stated side of the exact result.
 //!
 //! IEEE operations round to nearest, so the exact result lies between the neighbours of the computed one; one step
-//! outward is a bound. Results that are exact (zero, infinity) keep their value where that is safe.
+//! outward is a bound; docs/soundness.md, (R1) to (R4). Results that are exact (zero, infinity) keep their value where that is safe.
 
 /// The unit roundoff of f64, `2^-53`.
 pub const UNIT_ROUNDOFF: f64 = f64::EPSILON / 2.0;

@@ -39,18 +39,17 @@ impl Sparse {
     ///
     /// # Errors
     /// A [`SparseError`] that names the array and what is wrong with it.
-    pub fn new(
-        cols: usize,
-        indptr: Vec<usize>,
-        indices: Vec<usize>,
-        values: Vec<f64>,
-    ) -> Result<Self, SparseError> {
+    pub fn new(cols: usize, indptr: Vec<usize>, indices: Vec<usize>, values: Vec<f64>) -> Result<Self, SparseError> {
         let fail = |text: String| Err(SparseError(text));
         if indptr.first() != Some(&0) {
             return fail("indptr must begin with 0 and have one element more than there are rows".into());
         }
         if let Some(i) = indptr.windows(2).position(|w| w[0] > w[1]) {
-            return fail(format!("indptr must not decrease, but falls from {} to {} after row {i}", indptr[i], indptr[i + 1]));
+            return fail(format!(
+                "indptr must not decrease, but falls from {} to {} after row {i}",
+                indptr[i],
+                indptr[i + 1]
+            ));
         }
         let entries = indptr[indptr.len() - 1];
         if indices.len() != entries || values.len() != entries {
@@ -168,5 +167,10 @@ impl LinearOperator for Sparse {
 
     fn multiply_adds(&self) -> usize {
         self.values.len()
+    }
+
+    fn row_into(&self, i: usize, row: &mut [f64], _: &mut Workspace) {
+        row.fill(0.0);
+        self.row(i).for_each(|(j, a)| row[j] = a);
     }
 }

@@ -52,7 +52,13 @@ impl LinearOperator for Sum {
     }
 
     fn apply_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
-        both(x, ws, |x, ws| self.left.apply_adjoint(y, x, ws), |x, ws| self.right.apply_adjoint(y, x, ws), |a, b| a + b);
+        both(
+            x,
+            ws,
+            |x, ws| self.left.apply_adjoint(y, x, ws),
+            |x, ws| self.right.apply_adjoint(y, x, ws),
+            |a, b| a + b,
+        );
     }
 
     fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {

@@ -1,17 +1,60 @@
-//! Scratch memory that outlives a step.
+//! Scratch memory that outlives a step, and the threads that a step may use.
 
-/// Reusable buffers. [`take`](Self::take) one, [`give`](Self::give) it back: after the first step of an iteration
-/// nothing is allocated any more.
-#[derive(Debug, Default)]
+use lipbound_kernels::{gemv::GemvScratch, isa::Isa, packed::Scratch, pool::Threads};
+
+/// Reusable buffers and threads. [`take`](Self::take) a buffer, [`give`](Self::give) it back: after the first step of
+/// an iteration nothing is allocated any more.
+///
+/// Threads travel here, and not in the operators, since they belong to a computation: the same operator may serve
+/// several at once. They change no result, bit for bit; work that is too small for them stays on the calling thread.
+#[derive(Debug)]
 pub struct Workspace {
     free: Vec<Vec<f64>>,
+    threads: Threads,
+    conv: Scratch,
+    gemv: GemvScratch,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::with_threads(Threads::serial())
+    }
 }
 
 impl Workspace {
-    /// An empty workspace.
+    /// An empty workspace of one thread.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty workspace whose large products are shared between `threads`.
+    #[must_use]
+    pub fn with_threads(threads: Threads) -> Self {
+        Self { free: Vec::new(), threads, conv: Scratch::new(), gemv: GemvScratch::new() }
+    }
+
+    /// The threads.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// How many tiles of convolutions the kernels of `isa` have computed with this workspace: counted inside the
+    /// kernels, so it proves which ones ran.
+    #[must_use]
+    pub fn tiles_computed(&self, isa: Isa) -> u64 {
+        self.conv.tiles_computed(isa)
+    }
+
+    /// What the convolution kernels ask for.
+    pub(crate) fn for_conv(&mut self) -> (&Threads, &mut Scratch) {
+        (&self.threads, &mut self.conv)
+    }
+
+    /// What the dense kernels ask for.
+    pub(crate) fn for_gemv(&mut self) -> (&Threads, &mut GemvScratch) {
+        (&self.threads, &mut self.gemv)
     }
 
     /// A buffer of `len` elements of unspecified value.

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lipbound_operators::{LinearOperator, Workspace, rounding};
+use lipbound_kernels::pool::Threads;
+use lipbound_operators::{LinearOperator, Workspace};
 
 use crate::{
-    Cancelled, Monitor, gram,
+    Cancelled, Context, Monitor, Stop,
+    caps::Caps,
+    fourier,
+    gram::{self, Support},
     lanczos::{self, Limits},
     start,
 };
@@ -47,6 +51,10 @@ pub enum Method {
     Frobenius,
     /// `sqrt(norm_1 norm_inf)`.
     RowColumnSums,
+    /// Collatz-Wielandt iteration on the absolute operator.
+    CollatzWielandt,
+    /// The symbol of a convolution at the frequencies of a grid.
+    Fourier,
 }
 
 /// Why a computation ended.
@@ -58,6 +66,8 @@ pub enum Termination {
     StepLimit,
     /// The time limit was reached; the bracket is valid, only wider.
     TimeLimit,
+    /// The upper end stopped coming down: rounding keeps the ends apart.
+    Stalled,
     /// The Krylov space is complete: further steps would add nothing.
     Complete,
     /// A direct method, nothing iterated.
@@ -69,6 +79,8 @@ pub enum Termination {
 pub struct NormOptions {
     /// Relative gap `(upper - lower) / upper` at which to stop.
     pub tolerance: f64,
+    /// Stop too as soon as the upper end is at or below this; zero for never.
+    pub enough: f64,
     /// Probability with which a probabilistic upper end may be wrong.
     pub failure_probability: f64,
     /// Most Lanczos steps of one run.
@@ -87,6 +99,7 @@ impl Default for NormOptions {
     fn default() -> Self {
         Self {
             tolerance: 4e-3,
+            enough: 0.0,
             failure_probability: 1e-9,
             max_steps: 1000,
             seed: 0,
@@ -124,10 +137,7 @@ impl NormOptions {
             return fail("tolerance", format!("must be above 0 and below 1, got {}", self.tolerance));
         }
         if !(self.failure_probability >= 1e-30 && self.failure_probability <= 0.5) {
-            return fail(
-                "failureProbability",
-                format!("must be from 1e-30 to 0.5, got {}", self.failure_probability),
-            );
+            return fail("failureProbability", format!("must be from 1e-30 to 0.5, got {}", self.failure_probability));
         }
         if self.max_steps == 0 || self.max_steps > 1_000_000 {
             return fail("maxSteps", format!("must be from 1 to 1000000, got {}", self.max_steps));
@@ -174,14 +184,18 @@ impl NormBracket {
     }
 }
 
+/// Caps between which norms are iterated: outside, squares come near the ends of f64 and the cap stands alone.
+const ITERATED: std::ops::RangeInclusive<f64> = 1e-140..=1e140;
 /// Gram work (multiply-adds) below which a deterministic bracket is cheap.
 const CHEAP_GRAM_WORK: f64 = 1.5e7;
-/// Smaller side up to which a deterministic bracket is formed when it is asked for.
-const LARGEST_GRAM: usize = 4096;
-/// Most elements of an operator that is formed.
-const LARGEST_FORMED: usize = 1 << 27;
-/// Multiply-adds of an operator for which two more products are nothing.
-const CHEAP_PASS: usize = 1 << 22;
+/// Gram work up to which an exact bracket is preferred to bounds, when a deterministic one is asked for.
+const QUICK_GRAM_WORK: f64 = 1e10;
+/// Most multiply-adds of a direct method: about a minute on two cores.
+const MOST_WORK: f64 = 2e12;
+/// Multiply-adds from which threads are worth their start.
+const THREADED_WORK: f64 = 1e9;
+/// Multiply-adds a second and thread that a time limit counts on.
+const SPEED: f64 = 1e10;
 /// Steps spent on the lower end alone, where the upper end is a cap.
 const LOWER_END_STEPS: usize = 40;
 
@@ -198,115 +212,167 @@ pub fn norm_bracket(
     if monitor.cancelled() {
         return Err(Cancelled);
     }
-    let deadline = options.time_limit.map(|limit| Instant::now() + limit);
-    let Caps { longest_row, abs_norm, cap, cap_method, active } = caps(operator, ws);
-    if cap == 0.0 {
+    let support = Support::of(operator);
+    if support.is_empty() {
         return Ok(NormBracket::known(0.0, 0.0));
     }
-    let capped = |termination, steps| NormBracket {
-        lower: 0.0,
-        upper: cap,
-        guarantee: Guarantee::Deterministic,
-        failure_probability: 0.0,
-        steps,
-        termination,
-        method: cap_method,
-    };
+    let caps = Caps::new(operator, ws);
+    if caps.cap == 0.0 {
+        return Ok(NormBracket::known(0.0, 0.0));
+    }
+    let deadline = options.time_limit.map(|limit| Instant::now() + limit);
+    let mut this = Search { operator, options, monitor, deadline, support, caps, ws };
+    if !ITERATED.contains(&this.caps.cap) {
+        return Ok(this.capped(Termination::Direct));
+    }
+    match options.guarantee {
+        GuaranteeRequest::Auto if this.gram_work() <= CHEAP_GRAM_WORK => match this.by_gram()? {
+            Some(norm) => Ok(norm),
+            None => this.by_lanczos(true),
+        },
+        GuaranteeRequest::Auto | GuaranteeRequest::Probabilistic => this.by_lanczos(true),
+        GuaranteeRequest::Deterministic => this.deterministic(),
+    }
+}
 
-    let small = operator.rows().min(operator.cols()) <= LARGEST_GRAM
-        && operator.rows().saturating_mul(operator.cols()) <= LARGEST_FORMED;
-    let cheap = gram::predicted_work(operator) <= CHEAP_GRAM_WORK;
-    let form = match options.guarantee {
-        GuaranteeRequest::Auto => cheap,
-        GuaranteeRequest::Deterministic => small,
-        GuaranteeRequest::Probabilistic => false,
-    };
-    if form && let Some(verified) = gram::verified_norm(operator, abs_norm) {
-        let (upper, method) =
-            if verified.upper <= cap { (verified.upper, Method::Cholesky) } else { (cap, cap_method) };
-        return Ok(NormBracket {
-            lower: verified.lower.min(upper),
-            upper,
-            steps: verified.steps,
-            method,
-            ..capped(Termination::Direct, 0)
-        });
+/// One norm, and what has been learnt of it.
+struct Search<'a> {
+    operator: &'a dyn LinearOperator,
+    options: &'a NormOptions,
+    monitor: &'a dyn Monitor,
+    deadline: Option<Instant>,
+    support: Support,
+    caps: Caps,
+    ws: &'a mut Workspace,
+}
+
+/// Nothing, if there was no time for it.
+fn unless_late<T>(result: Result<T, Stop>) -> Result<Option<T>, Cancelled> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::TimeLimit) => Ok(None),
+        Err(Stop::Cancelled) => Err(Cancelled),
+    }
+}
+
+impl Search<'_> {
+    fn capped(&self, termination: Termination) -> NormBracket {
+        NormBracket { upper: self.caps.cap, termination, method: self.caps.method, ..NormBracket::known(0.0, 0.0) }
     }
 
-    let count = active.iter().filter(|&&a| a).count();
-    let deterministic = options.guarantee == GuaranteeRequest::Deterministic;
-    let max_steps = if deterministic { options.max_steps.min(LOWER_END_STEPS) } else { options.max_steps };
-    let limits = Limits { tolerance: options.tolerance, max_steps, deadline };
-    let phi = lanczos::step_rounding(operator, abs_norm);
-    let starts = if deterministic {
-        1
-    } else {
-        let rounding = phi / longest_row;
-        lanczos::starts_needed(count, options.failure_probability, rounding)
-    };
-    // A deterministic request takes only the lower end from the process: an overlap of zero proves nothing above.
-    let overlap = if deterministic {
-        0.0
-    } else {
-        start::unlucky_overlap(count, options.failure_probability.powf(1.0 / starts as f64))
-    };
-    let mut result = NormBracket { upper: 0.0, ..capped(Termination::Converged, 0) };
-    for k in 0..starts {
-        let vector = start::gaussian(&active, options.seed, options.stream * 4 + k as u64);
-        let run =
-            lanczos::run(operator, vector, overlap, phi, (result.lower, cap), &limits, result.steps, monitor, ws)?;
-        result.steps += run.steps;
-        result.lower = run.lower.max(result.lower);
-        result.upper = run.upper.max(result.upper);
-        if run.termination != Termination::Converged {
-            result.termination = run.termination;
+    /// Multiply-adds of [`Self::by_gram`], infinite where memory would not suffice.
+    fn gram_work(&self) -> f64 {
+        if self.support.fits() { self.support.predicted_work(self.operator) } else { f64::INFINITY }
+    }
+
+    fn is_affordable(&self, work: f64) -> bool {
+        work <= MOST_WORK
+            && self.deadline.is_none_or(|deadline| {
+                let threads = if work < THREADED_WORK { 1 } else { self.ws.threads().count() };
+                work / (SPEED * threads as f64) <= deadline.saturating_duration_since(Instant::now()).as_secs_f64()
+            })
+    }
+
+    fn by_gram(&mut self) -> Result<Option<NormBracket>, Cancelled> {
+        let threads = if self.gram_work() < THREADED_WORK { Threads::serial() } else { self.ws.threads().clone() };
+        let context = Context { threads: &threads, monitor: self.monitor, deadline: self.deadline };
+        let verified = gram::verified_norm(self.operator, &self.support, self.caps.abs_norm, &context, self.ws);
+        let Some(verified) = unless_late(verified)?.flatten() else { return Ok(None) };
+        let capped = self.capped(Termination::Direct);
+        let (upper, method) = if verified.upper <= capped.upper {
+            (verified.upper, Method::Cholesky)
+        } else {
+            (capped.upper, capped.method)
+        };
+        Ok(Some(NormBracket { lower: verified.lower.min(upper), upper, steps: verified.steps, method, ..capped }))
+    }
+
+    /// The least of the deterministic upper ends. Exact ones at once where they are quick; else bounds first, and exact
+    /// ones if these leave a gap.
+    fn deterministic(&mut self) -> Result<NormBracket, Cancelled> {
+        let gram_work = self.gram_work();
+        if gram_work <= QUICK_GRAM_WORK
+            && self.is_affordable(gram_work)
+            && let Some(norm) = self.by_gram()?
+        {
+            return Ok(norm);
         }
+        if self.caps.cap > self.options.enough {
+            self.improve_caps()?;
+        }
+        let norm = self.by_lanczos(false)?;
+        if norm.termination == Termination::Converged || !self.is_affordable(gram_work) {
+            return Ok(norm);
+        }
+        let Some(exact) = self.by_gram()? else { return Ok(norm) };
+        Ok(NormBracket {
+            lower: exact.lower.max(norm.lower).min(exact.upper),
+            steps: exact.steps + norm.steps,
+            ..exact
+        })
     }
-    if result.upper < cap {
-        result.guarantee = Guarantee::Probabilistic;
-        result.failure_probability = options.failure_probability;
-        result.method = Method::Lanczos;
+
+    /// Collatz-Wielandt and, for a convolution, its symbol.
+    fn improve_caps(&mut self) -> Result<(), Cancelled> {
+        let serial = Threads::serial();
+        let context = Context { threads: &serial, monitor: self.monitor, deadline: self.deadline };
+        unless_late(self.caps.refine(self.operator, &context, self.ws))?;
+        let Some(conv) = self.operator.convolution() else { return Ok(()) };
+        let Some(plan) = fourier::Plan::new(conv.shape, self.options.tolerance, MOST_WORK) else { return Ok(()) };
+        if !self.is_affordable(plan.predicted_work()) {
+            return Ok(());
+        }
+        let threads = if plan.predicted_work() < THREADED_WORK { Threads::serial() } else { self.ws.threads().clone() };
+        let context = Context { threads: &threads, ..context };
+        if let Some(Some(bound)) = unless_late(fourier::upper_bound(&conv, &plan, &context))?
+            && bound < self.caps.cap
+        {
+            (self.caps.cap, self.caps.method) = (bound, Method::Fourier);
+        }
+        Ok(())
     }
-    result.lower = result.lower.min(result.upper);
-    Ok(result)
-}
 
-struct Caps {
-    /// The longest row: about a lower bound of the norm (it is rounded up, so nothing may rest on it).
-    longest_row: f64,
-    /// Upper bound of the norm of the absolute operator, which scales the rounding bounds.
-    abs_norm: f64,
-    cap: f64,
-    cap_method: Method,
-    active: Vec<bool>,
-}
-
-/// What the row norms and sums say, and which columns take part.
-fn caps(operator: &dyn LinearOperator, ws: &mut Workspace) -> Caps {
-    let mut norms = ws.take(operator.rows());
-    operator.row_norms(None, &mut norms, ws);
-    let frobenius = rounding::norm_up(&norms);
-    let mut sums = operator.abs_norm();
-    if operator.multiply_adds() <= CHEAP_PASS {
-        sums = sums.min(abs_norm_by_passes(operator, ws));
+    /// Lanczos: both ends, or the lower one alone under the cap.
+    fn by_lanczos(&mut self, both: bool) -> Result<NormBracket, Cancelled> {
+        let (operator, options, caps) = (self.operator, self.options, self.caps);
+        let mut active = vec![false; operator.cols()];
+        self.support.cols().iter().for_each(|&j| active[j] = true);
+        let count = self.support.cols().len();
+        let max_steps = if both { options.max_steps } else { options.max_steps.min(LOWER_END_STEPS) };
+        let limits =
+            Limits { tolerance: options.tolerance, enough: options.enough, max_steps, deadline: self.deadline };
+        let phi = lanczos::step_rounding(operator, caps.abs_norm);
+        // Without an upper end of its own the process needs no luck: an overlap of zero proves nothing above.
+        let (starts, overlap) = if both {
+            // A vector of its own: the number of starts must not depend on the luck of the starts.
+            let vector = start::gaussian(&active, options.seed, options.stream * 4 + 3);
+            let norm = lanczos::estimate(operator, &vector, self.ws);
+            let starts = lanczos::starts_needed(count, options.failure_probability, phi / norm);
+            (starts, start::unlucky_overlap(count, options.failure_probability.powf(1.0 / starts as f64)))
+        } else {
+            (1, 0.0)
+        };
+        let mut result = NormBracket { upper: 0.0, ..self.capped(Termination::Converged) };
+        for k in 0..starts {
+            let vector = start::gaussian(&active, options.seed, options.stream * 4 + k as u64);
+            let ends = (result.lower, caps.cap);
+            let run = lanczos::run(operator, vector, overlap, phi, ends, &limits, result.steps, self.monitor, self.ws)?;
+            result.steps += run.steps;
+            result.lower = run.lower.max(result.lower);
+            result.upper = run.upper.max(result.upper);
+            if run.termination != Termination::Converged {
+                result.termination = run.termination;
+            }
+        }
+        if result.upper < caps.cap {
+            result.guarantee = Guarantee::Probabilistic;
+            result.failure_probability = options.failure_probability;
+            result.method = Method::Lanczos;
+        }
+        // A lower end is certain. Above the upper end it shows an unlucky start, and the cap is what is left.
+        if result.lower > result.upper {
+            result = NormBracket { lower: result.lower, steps: result.steps, ..self.capped(result.termination) };
+        }
+        Ok(result)
     }
-    let (cap, cap_method) =
-        if frobenius <= sums { (frobenius, Method::Frobenius) } else { (sums, Method::RowColumnSums) };
-    let longest_row = rounding::max_or_infinite(&norms);
-    ws.give(norms);
-    let mut active = vec![true; operator.cols()];
-    operator.mark_active_cols(&mut active);
-    Caps { longest_row, abs_norm: sums, cap, cap_method, active }
-}
-
-/// `norm(|A|) <= sqrt(norm(|A|^T |A| 1)_inf)` (Collatz-Wielandt with the vector of ones), which sees masks.
-fn abs_norm_by_passes(operator: &dyn LinearOperator, ws: &mut Workspace) -> f64 {
-    let (mut x, mut y) = (ws.take(operator.cols()), ws.take(operator.rows()));
-    x.fill(1.0);
-    operator.apply_abs(&x, &mut y, ws);
-    operator.apply_abs_adjoint(&y, &mut x, ws);
-    let bound = rounding::sqrt_up(rounding::max_or_infinite(&x));
-    ws.give(x);
-    ws.give(y);
-    bound
 }

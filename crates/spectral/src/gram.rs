@@ -1,12 +1,19 @@
 //! Small problems, verified: the norm from the Gram matrix by Cholesky factorisation.
 //!
-//! If the floating-point Cholesky factorisation of `t I - G - c I` runs to completion, then `G < t I`, with `c` from
-//! Rump, *Verification of positive definiteness*, BIT 46 (2006), theorem 2.3. So a factorisation proves an upper end,
-//! and a Rayleigh quotient proves a lower one; how the candidates were found does not matter.
+//! Rows and columns that masks make zero are left out, the rest is formed, and so is the Gram matrix `G` of its smaller
+//! side. A factorisation proves `G <= t I` ([`crate::cholesky`]) and so an upper end, a Rayleigh quotient proves a lower
+//! one; how the candidates were found does not matter. docs/soundness.md, (G1) to (G8).
 
-use lipbound_operators::{Dense, LinearOperator, Workspace, rounding};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
-use ndarray_linalg::{Cholesky, Eigh, UPLO};
+use lipbound_operators::{LinearOperator, Workspace, rounding};
+use ndarray::{Array2, ArrayView2};
+use ndarray_linalg::{Eigh, UPLO};
+
+use crate::{
+    blocks,
+    cholesky::SymmetricMatrix,
+    monitor::{Context, Stop},
+    ritz::{self, Candidate, Effort},
+};
 
 /// A deterministic bracket of a norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,158 +26,196 @@ pub struct Verified {
     pub steps: usize,
 }
 
-/// Multiply-adds of a verified bracket: forming the Gram matrix of the smaller side and factoring it a few times.
-#[must_use]
-pub fn predicted_work(operator: &dyn LinearOperator) -> f64 {
-    let (short, long) = (operator.rows().min(operator.cols()), operator.rows().max(operator.cols()));
-    let (short, long) = (short as f64, long as f64);
-    short * short * long / 2.0 + short.powi(3) / 2.0 + short * operator.multiply_adds() as f64
+/// Rows and columns that may differ from zero.
+#[derive(Clone, Debug)]
+pub struct Support {
+    rows: Vec<usize>,
+    cols: Vec<usize>,
 }
 
-/// The bracket of the norm of `operator`, by forming it. Exact to about `n^2` units roundoff.
+/// Largest order of a Gram matrix: 300 MB.
+const LARGEST_ORDER: usize = 6144;
+/// Order up to which all eigenvalues cost no more than a few dozen products.
+const DIRECT_ORDER: usize = 48;
+/// Order from which the search for the top eigenpair saves products: the value converges twice as fast as the vector.
+const LARGE_ORDER: usize = 1024;
+/// Most elements of an operator that is formed: 1 GiB.
+const LARGEST_FORMED: usize = 1 << 27;
+
+impl Support {
+    /// What the operator says of itself.
+    #[must_use]
+    pub fn of(operator: &dyn LinearOperator) -> Self {
+        let marked = |len: usize, mark: &dyn Fn(&mut [bool])| {
+            let mut active = vec![true; len];
+            mark(&mut active);
+            (0..len).filter(|&i| active[i]).collect::<Vec<_>>()
+        };
+        Self {
+            rows: marked(operator.rows(), &|active| operator.mark_active_rows(active)),
+            cols: marked(operator.cols(), &|active| operator.mark_active_cols(active)),
+        }
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn cols(&self) -> &[usize] {
+        &self.cols
+    }
+
+    /// Whether the operator is zero for want of rows or columns.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() || self.cols.is_empty()
+    }
+
+    /// Whether the matrices fit into memory.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        let (short, long) = self.sides();
+        short <= LARGEST_ORDER && short.saturating_mul(long) <= LARGEST_FORMED
+    }
+
+    fn sides(&self) -> (usize, usize) {
+        let (rows, cols) = (self.rows.len(), self.cols.len());
+        (rows.min(cols), rows.max(cols))
+    }
+
+    /// Multiply-adds of a verified bracket: forming, the Gram matrix, the search, two factorisations.
+    #[must_use]
+    pub fn predicted_work(&self, operator: &dyn LinearOperator) -> f64 {
+        let (short, long) = self.sides();
+        let (short, long) = (short as f64, long as f64);
+        let search = 60.0 * short * short;
+        let forming = self.rows.len() as f64 * operator.cols() as f64 / 2.0;
+        short * short * long / 2.0 + short.powi(3) / 3.0 + search + forming
+    }
+}
+
+/// The bracket of the norm of `operator`, by forming it. Exact to about `n^2` units roundoff, `n` its smaller side.
 ///
-/// `abs_norm` bounds the norm of the absolute operator. Returns `None` when the numbers leave the range in which the analysis holds (overflow of a square).
-#[must_use]
-pub fn verified_norm(operator: &dyn LinearOperator, abs_norm: f64) -> Option<Verified> {
-    let formed_operator = operator.to_dense();
-    let frobenius = rounding::norm_up(formed_operator.values());
+/// `abs_norm` bounds the norm of the absolute operator. `None` when the numbers leave the range in which the analysis
+/// holds (overflow of a square).
+///
+/// # Errors
+/// A [`Stop`] when the context says so.
+pub fn verified_norm(
+    operator: &dyn LinearOperator,
+    support: &Support,
+    abs_norm: f64,
+    context: &Context<'_>,
+    ws: &mut Workspace,
+) -> Result<Option<Verified>, Stop> {
+    if support.is_empty() {
+        return Ok(Some(Verified { lower: 0.0, upper: 0.0, steps: 0 }));
+    }
+    let mut values = form(operator, support, context, ws)?;
+    let frobenius = rounding::norm_up(&values);
     if !frobenius.is_finite() {
-        return None;
+        return Ok(None);
+    }
+    // (G1): entries of a product of factors are rounded; those of a single dense layer or convolution are the weights.
+    let formed = rounding::mul_up(rounding::gamma(operator.rounding_length() + 1), abs_norm);
+    if frobenius == 0.0 {
+        return Ok(Some(Verified { lower: 0.0, upper: formed, steps: 0 }));
     }
     // A power of two brings the entries near one: squares then neither overflow nor vanish, and scaling is exact but
     // for entries that are 300 orders of magnitude below the norm.
-    let scale = if frobenius == 0.0 { 1.0 } else { rounding::power_of_two_near(frobenius) };
-    let (rows, cols) = (operator.rows(), operator.cols());
-    let scaled: Vec<f64> = formed_operator.values().iter().map(|v| v / scale).collect();
-    let dense = Dense::<f64>::new(rows, cols, scaled.into());
-    let mut ws = Workspace::new();
-    // Entries of a product of factors are rounded; those of a single dense layer or convolution are the weights.
-    let formed = rounding::mul_up(rounding::gamma(operator.rounding_length() + 1), abs_norm);
-    let matrix = ArrayView2::from_shape((rows, cols), dense.values()).expect("a dense operator has rows * cols values");
-    let gram = if rows <= cols { matrix.dot(&matrix.t()) } else { matrix.t().dot(&matrix) };
-    let (short, long) = (gram.nrows(), rows.max(cols));
+    let scale = rounding::power_of_two_near(frobenius);
+    values.iter_mut().for_each(|v| *v /= scale);
+    let (rows, cols) = (support.rows.len(), support.cols.len());
+    let matrix = ArrayView2::from_shape((rows, cols), &values).expect("one value for each row and column");
+    let (side, (short, long)) = (if rows <= cols { matrix } else { matrix.t() }, support.sides());
+    let mut gram = Array2::zeros((short, short));
+    blocks::upper_product(side, side, gram.view_mut(), context)?;
+    let mut gram = SymmetricMatrix::from_upper(gram);
 
-    if frobenius == 0.0 {
-        return Some(Verified { lower: 0.0, upper: formed, steps: 0 });
-    }
     let frobenius = rounding::mul_up(frobenius, 1.0 / scale);
     let squared = rounding::mul_up(frobenius, frobenius);
-    // |G - fl(G)| <= gamma_long |B| |B|^T, whose norm is at most the squared Frobenius norm.
+    // (G2)
     let gram_error = rounding::mul_up(rounding::gamma(long + 1), squared);
 
-    let (ritz, vector, steps) = top_eigenpair(&gram);
-    let lower = rayleigh(&dense, &vector, rows <= cols, &mut ws);
-    let lower = rounding::add_down(lower * scale, -formed).max(0.0);
+    let top = search(&gram, context)?;
+    let lower = rayleigh(matrix, &top.vector, frobenius);
+    let lower = rounding::add_down(rounding::mul_down(lower, scale), -formed).max(0.0);
 
-    let mut slack = 1e-13 * short as f64;
+    // The first trial leaves room for the shift of the proof and the precision of the search.
+    let precision = if short > LARGE_ORDER { 1e-8 } else { 1e-13 * short as f64 };
+    let mut slack = precision + 4.0 * rounding::UNIT_ROUNDOFF * (short as f64).powi(2);
     let mut upper = frobenius;
     while slack < 1.0 {
-        let candidate = ritz * (1.0 + slack);
+        let candidate = top.value * (1.0 + slack);
         if candidate >= squared {
             break;
         }
-        if proves_below(&gram, candidate) {
+        if gram.proves_below(candidate, context)? {
+            // (G3)
             upper = rounding::sqrt_up(rounding::add_up(candidate, gram_error)).min(frobenius);
             break;
         }
-        slack *= 8.0;
+        slack *= 16.0;
     }
-    Some(Verified { lower, upper: rounding::add_up(rounding::mul_up(upper, scale), formed), steps })
+    let upper = rounding::add_up(rounding::mul_up(upper, scale), formed);
+    Ok(Some(Verified { lower, upper, steps: top.steps }))
 }
 
-/// Whether `gram <= t I` is proven by a factorisation.
-fn proves_below(gram: &Array2<f64>, t: f64) -> bool {
-    let n = gram.nrows();
-    let error = rounding::gamma(n + 2);
-    // trace(t I - G) <= n t; the diagonal t - g_ii is itself rounded.
-    let shift = (error / (1.0 - error)) * n as f64 * t * 1.01 + 4.0 * rounding::UNIT_ROUNDOFF * t;
-    let mut shifted = gram.mapv(|g| -g);
-    for i in 0..n {
-        // The product with the transpose is symmetric up to rounding; the factorisation reads one triangle, which is
-        // the symmetric matrix that the error bound of the Gram matrix speaks of.
-        shifted[[i, i]] = (t - shift) - gram[[i, i]];
+/// The top eigenpair: by LAPACK where that is quickest, else by Lanczos.
+fn search(gram: &SymmetricMatrix, context: &Context<'_>) -> Result<Candidate, Stop> {
+    let order = gram.order();
+    if order <= DIRECT_ORDER
+        && let Ok((values, vectors)) = gram.to_dense().eigh(UPLO::Upper)
+    {
+        return Ok(Candidate { value: values[order - 1], vector: vectors.column(order - 1).to_vec(), steps: 0 });
     }
-    match shifted.cholesky(UPLO::Lower) {
-        // LAPACK stops at a pivot that is not positive; a NaN would be no pivot, so it is looked for.
-        Ok(factor) => factor.diag().iter().all(|&d| d.is_finite() && d > 0.0),
-        Err(_) => false,
-    }
-}
-
-/// `norm(B^T w) / norm(w)` (or `norm(B w) / norm(w)`), rounded down.
-fn rayleigh(dense: &Dense<f64>, w: &[f64], rows_side: bool, ws: &mut Workspace) -> f64 {
-    let mut image = ws.take(if rows_side { dense.cols() } else { dense.rows() });
-    if rows_side {
-        dense.apply_adjoint(w, &mut image, ws);
+    let effort = if order > LARGE_ORDER {
+        Effort { precision: 1e-6, max_steps: 200 }
     } else {
-        dense.apply(w, &mut image, ws);
+        Effort { precision: 1e-13, max_steps: 120 }
+    };
+    ritz::top_eigenpair(gram.diagonal(), effort, |x, y| {
+        context.check()?;
+        gram.multiply(x, y);
+        Ok(())
+    })
+}
+
+/// The rows and columns of the support, row by row.
+fn form(
+    operator: &dyn LinearOperator,
+    support: &Support,
+    context: &Context<'_>,
+    ws: &mut Workspace,
+) -> Result<Vec<f64>, Stop> {
+    let cols = support.cols.len();
+    let mut values = vec![0.0; support.rows.len() * cols];
+    let mut row = ws.take(operator.cols());
+    for (&i, target) in support.rows.iter().zip(values.chunks_exact_mut(cols)) {
+        context.check()?;
+        if cols == row.len() {
+            operator.row_into(i, target, ws);
+        } else {
+            operator.row_into(i, &mut row, ws);
+            target.iter_mut().zip(&support.cols).for_each(|(to, &j)| *to = row[j]);
+        }
+    }
+    ws.give(row);
+    Ok(values)
+}
+
+/// `norm(B^T w) / norm(w)` or `norm(B w) / norm(w)`, whichever `w` fits the smaller side of, rounded down; (G8).
+fn rayleigh(b: ArrayView2<'_, f64>, w: &[f64], frobenius: f64) -> f64 {
+    let (rows, cols) = b.dim();
+    let mut image = vec![0.0; rows.max(cols)];
+    if rows <= cols {
+        for (row, &factor) in b.rows().into_iter().zip(w) {
+            image.iter_mut().zip(row).for_each(|(y, a)| *y += a * factor);
+        }
+    } else {
+        for (y, row) in image.iter_mut().zip(b.rows()) {
+            *y = row.iter().zip(w).map(|(a, x)| a * x).sum();
+        }
     }
     let size = rounding::norm_up(w);
-    let error = rounding::mul_up(rounding::mul_up(rounding::gamma(dense.rounding_length()), rounding::norm_up(dense.values())), size);
-    let lower = rounding::div_down(rounding::add_down(rounding::norm_down(&image), -error), size);
-    ws.give(image);
-    lower.max(0.0)
-}
-
-/// The largest eigenvalue of a symmetric positive semidefinite matrix and a vector for it, by Lanczos with full
-/// reorthogonalisation: a few dozen products for a matrix of a few hundred rows. Only a candidate, nothing is claimed.
-fn top_eigenpair(gram: &Array2<f64>) -> (f64, Vec<f64>, usize) {
-    let n = gram.nrows();
-    // The start only affects how soon the search ends: column norms lean towards the top eigenvector, and the
-    // irregular term keeps it from being orthogonal to it by symmetry.
-    let mut q: Array1<f64> = (0..n)
-        .map(|i| gram.index_axis(Axis(0), i).dot(&gram.index_axis(Axis(0), i)).sqrt() + gram[[i, i]] * ((i * 37 + 11) % 101) as f64 / 50.0)
-        .collect();
-    let size = q.dot(&q).sqrt();
-    if !(size > 0.0) {
-        q.fill(1.0);
-    }
-    q /= q.dot(&q).sqrt();
-    let mut basis: Vec<Array1<f64>> = vec![q];
-    let (mut diagonal, mut beside): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-    let (mut value, mut weights) = (0.0, Vec::new());
-    for step in 1..=n.min(120) {
-        let q = &basis[step - 1];
-        let mut w = gram.dot(q);
-        diagonal.push(q.dot(&w));
-        for _ in 0..2 {
-            for old in &basis {
-                let overlap = old.dot(&w);
-                w.scaled_add(-overlap, old);
-            }
-        }
-        let remainder = w.dot(&w).sqrt();
-        let complete = step == n.min(120) || remainder <= 1e-15 * diagonal[0].abs().max(value);
-        if complete || step % 8 == 0 {
-            let mut small = Array2::<f64>::zeros((step, step));
-            for i in 0..step {
-                small[[i, i]] = diagonal[i];
-                if i + 1 < step {
-                    small[[i, i + 1]] = beside[i];
-                    small[[i + 1, i]] = beside[i];
-                }
-            }
-            if let Ok((values, vectors)) = small.eigh(UPLO::Lower) {
-                value = values[step - 1];
-                weights = vectors.column(step - 1).to_vec();
-                // The residual of the Ritz pair bounds its distance from the spectrum.
-                if remainder * weights[step - 1].abs() <= 1e-13 * value {
-                    break;
-                }
-            }
-        }
-        if complete {
-            break;
-        }
-        beside.push(remainder);
-        basis.push(w / remainder);
-    }
-    let mut vector = Array1::<f64>::zeros(n);
-    for (weight, q) in weights.iter().zip(&basis) {
-        vector.scaled_add(*weight, q);
-    }
-    if vector.iter().all(|&x| x == 0.0) {
-        vector.fill(1.0);
-    }
-    (value, vector.to_vec(), diagonal.len())
+    let error = rounding::mul_up(rounding::mul_up(rounding::gamma(w.len() + 1), frobenius), size);
+    rounding::div_down(rounding::add_down(rounding::norm_down(&image), -error), size).max(0.0)
 }

@@ -12,16 +12,15 @@ use std::time::Instant;
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
-use crate::{
-    Cancelled, Monitor, NormProgress, Termination, start,
-    tridiagonal::Tridiagonal,
-};
+use crate::{Cancelled, Monitor, NormProgress, Termination, start, tridiagonal::Tridiagonal};
 
 /// When to stop a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Relative gap `(upper - lower) / upper` at which the run has converged.
     pub tolerance: f64,
+    /// An upper end at or below this is good enough, however wide the bracket.
+    pub enough: f64,
     /// Most steps (a step is one product with `A` and one with `A^T`).
     pub max_steps: usize,
     /// Point in time after which no step is begun.
@@ -41,7 +40,7 @@ pub struct Run {
     pub termination: Termination,
 }
 
-/// The bound of `|e_m|` (see [`crate::tridiagonal`]): a product with `A` or its adjoint is off by at most
+/// The bound of `|e_m|` (see [`crate::tridiagonal`]; docs/soundness.md, (L1)): a product with `A` or its adjoint is off by at most
 /// `gamma_n norm(|A|)`, and the handful of scalings, the difference and the coefficients by a few roundings of numbers
 /// that are at most the norm each.
 #[must_use]
@@ -49,10 +48,10 @@ pub fn step_rounding(operator: &dyn LinearOperator, abs_norm: f64) -> f64 {
     rounding::mul_up(rounding::gamma(operator.rounding_length() + 16), abs_norm) * 1.01
 }
 
-/// How far the norm of a computed Lanczos vector can exceed one.
+/// How far the norm of a computed Lanczos vector can exceed one; (L2).
 #[must_use]
 pub fn norm_rounding(operator: &dyn LinearOperator) -> f64 {
-    rounding::gamma(rounding::chunk_rounding(operator.rows().max(operator.cols())) + 8)
+    rounding::gamma(operator.norm_roundings() + 8)
 }
 
 /// Runs the process from `start_vector` (any length, zero where the operator has no active column) until `limits`.
@@ -84,6 +83,8 @@ pub fn run(
     let mut v_norm = rounding::sum_of_squares(&v, 1.0).sqrt();
     let (mut u_scale, mut beta) = (0.0, 0.0);
     let mut next_check = 3;
+    // Where the upper end last came down by a part that matters.
+    let mut progress = (0, f64::INFINITY);
 
     while result.steps < limits.max_steps {
         if monitor.cancelled() {
@@ -111,7 +112,7 @@ pub fn run(
             let precision = 0.01 * limits.tolerance.max(1e-11);
             ritz = t.ritz_lower(ritz, precision);
             if ritz > 0.0 {
-                result.lower = result.lower.max(ritz / t.ritz_allowance(ritz));
+                result.lower = result.lower.max(ritz * (2.0 - t.ritz_allowance(ritz)));
             }
             result.upper = t.upper(ritz.max(result.lower), result.upper, overlap, precision);
             monitor.norm_progress(NormProgress {
@@ -119,8 +120,14 @@ pub fn run(
                 lower: result.lower,
                 upper: result.upper,
             });
-            if result.upper - result.lower <= limits.tolerance * result.upper {
+            if result.upper - result.lower <= limits.tolerance * result.upper || result.upper <= limits.enough {
                 result.termination = Termination::Converged;
+                break;
+            }
+            if result.upper < progress.1 * (1.0 - 0.1 * limits.tolerance) {
+                progress = (result.steps, result.upper);
+            } else if result.steps > 2 * progress.0 + 40 {
+                result.termination = Termination::Stalled;
                 break;
             }
         }
@@ -139,14 +146,24 @@ fn is_breakdown(norm: f64, phi: f64) -> bool {
     norm.is_nan() || norm.is_infinite() || norm <= phi.max(1e-140)
 }
 
-/// The fewest independent starts for which rounding is small beside the overlap each of them assumes.
+/// About the norm, from one step: `norm(A^T A v) / norm(A v)`.
+#[must_use]
+pub fn estimate(operator: &dyn LinearOperator, vector: &[f64], ws: &mut Workspace) -> f64 {
+    let (mut image, mut back) = (ws.take(operator.rows()), ws.take(operator.cols()));
+    let size = operator.recur(1.0, vector, 0.0, &mut image, ws).sqrt();
+    let estimate = operator.recur_adjoint(1.0 / size, &image, 0.0, &mut back, ws).sqrt();
+    ws.give(image);
+    ws.give(back);
+    estimate
+}
+
+/// The fewest independent starts for which rounding is small beside the overlap each of them assumes; (L7).
 ///
 /// With `r` starts, each unlucky with probability `p^(1/r)`, the largest of the upper ends fails only if all are
 /// unlucky: probability `p`. A single start has the smallest overlap `delta`; where rounding (`phi`) comes near it, two
 /// cost little more, since the steps needed grow with `log(1/delta)`.
 #[must_use]
 pub fn starts_needed(active: usize, p: f64, phi_over_norm: f64) -> usize {
-    (1..=3)
-        .find(|&r| start::unlucky_overlap(active, p.powf(1.0 / f64::from(r))) >= 200.0 * phi_over_norm)
-        .unwrap_or(3) as usize
+    (1..=3).find(|&r| start::unlucky_overlap(active, p.powf(1.0 / f64::from(r))) >= 200.0 * phi_over_norm).unwrap_or(3)
+        as usize
 }

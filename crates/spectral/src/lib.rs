@@ -2,17 +2,24 @@
 //!
 //! Lanczos and power iteration approach a norm from below, so what they return is not a bound. Every norm here is
 //! `[lower, upper]`: small problems by a verified Cholesky factorisation ([`gram`]), large ones by Golub-Kahan-Lanczos
-//! with a probabilistic upper end ([`lanczos`], [`tridiagonal`]), with cheap deterministic caps in either case.
+//! with a probabilistic upper end ([`lanczos`], [`tridiagonal`]), convolutions also by their symbol ([`fourier`]), with
+//! cheap deterministic caps in all cases. What proves each end, rounding included, is in docs/soundness.md.
 
+mod blocks;
 mod bracket;
+mod caps;
+pub mod cholesky;
 mod fortran;
+pub mod fourier;
 pub mod gram;
 pub mod lanczos;
 mod monitor;
+mod ritz;
 pub mod start;
+mod symbol;
 pub mod tridiagonal;
 
 pub use bracket::{
     Guarantee, GuaranteeRequest, Method, NormBracket, NormOptions, OptionsError, Termination, norm_bracket,
 };
-pub use monitor::{Cancelled, Monitor, NormProgress, Silent};
+pub use monitor::{Cancelled, Context, Monitor, NormProgress, Silent, Stop};

@@ -7,7 +7,7 @@
 //!     s t_m = g_{m-1} t_{m-1} + g_m t_{m+1} + e_m,      t_0 = 0,    |e_m| <= phi          (T)
 //! ```
 //!
-//! where `e_m` is what rounding did in that half step. Two facts follow.
+//! where `e_m` is what rounding did in that half step: (L4) of docs/soundness.md. Two facts follow, (L3) and (L5) there.
 //!
 //! **Lower end.** The largest eigenvalue of the tridiagonal matrix (zero diagonal, `g` beside it) is the largest Ritz
 //! value; it is at most the norm, up to what Paige's analysis allows for rounding ([`Tridiagonal::ritz_allowance`]).
@@ -136,7 +136,7 @@ impl Tridiagonal {
     /// `high` must be an upper end already (a cap, or an earlier proof under the same event).
     #[must_use]
     pub fn upper(&self, low: f64, high: f64, delta: f64, precision: f64) -> f64 {
-        if !(low > 0.0 && high.is_finite() && low < high) || !self.proves_below(high, delta) {
+        if !(low > 0.0 && high.is_finite() && low < high && self.proves_below(high, delta)) {
             return high;
         }
         let (mut low, mut proven) = (low, high);
