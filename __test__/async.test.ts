@@ -5,7 +5,7 @@ import test from 'ava'
 
 import { linear, norm, relu, sequential } from '../dist/index.js'
 import type { Network, Progress } from '../dist/index.js'
-import { LABORIOUS, largeInput, largeNetwork } from './helpers/large.js'
+import { LABORIOUS, large, moderate } from './helpers/large.js'
 
 const small = (): Network =>
   sequential({ input: [2] }, [
@@ -20,11 +20,12 @@ const small = (): Network =>
   ])
 
 test('an abort rejects with the reason of the signal, whatever it is', async (t) => {
-  using network = largeNetwork()
+  const [network, input] = large()
+  using _disposed = network
   const reasons: unknown[] = [new Error('enough'), 'a text', undefined]
   for (const reason of reasons) {
     const controller = new AbortController()
-    const promise = network.bound(largeInput(), { ...LABORIOUS, signal: controller.signal })
+    const promise = network.bound(input, { ...LABORIOUS, signal: controller.signal })
     setTimeout(() => {
       controller.abort(reason)
     }, 20)
@@ -33,7 +34,8 @@ test('an abort rejects with the reason of the signal, whatever it is', async (t)
 })
 
 test('an abort stops a global bound and a norm too', async (t) => {
-  using network = largeNetwork()
+  const [network] = large()
+  using _disposed = network
   const { tolerance, maxSteps, guarantee } = LABORIOUS
   const size = 1500
   const weight = {
@@ -54,8 +56,9 @@ test('an abort stops a global bound and a norm too', async (t) => {
 })
 
 test('a signal that times out gives its own reason', async (t) => {
-  using network = largeNetwork()
-  const error = await rejection(network.bound(largeInput(), { ...LABORIOUS, signal: AbortSignal.timeout(20) }))
+  const [network, input] = large()
+  using _disposed = network
+  const error = await rejection(network.bound(input, { ...LABORIOUS, signal: AbortSignal.timeout(20) }))
   t.true(error instanceof DOMException)
   t.is((error as DOMException).name, 'TimeoutError')
 })
@@ -83,10 +86,11 @@ test('a signal aborted after the end does nothing', async (t) => {
 })
 
 test('progress goes from 0 towards 1 and never back', async (t) => {
-  using network = largeNetwork()
+  const [network, input] = moderate()
+  using _disposed = network
   const reports: Progress[] = []
   const epsilon = [0.1, 1]
-  await network.bound(largeInput(), { epsilon, tolerance: 0.05, onProgress: (progress) => reports.push(progress) })
+  await network.bound(input, { epsilon, tolerance: 0.05, onProgress: (progress) => reports.push(progress) })
   t.true(reports.length > 0)
   for (const [index, { stage, step, done, epsilon: radius }] of reports.entries()) {
     t.true(typeof stage === 'string' && stage !== '')
@@ -97,11 +101,12 @@ test('progress goes from 0 towards 1 and never back', async (t) => {
 })
 
 test('no progress is reported after the end', async (t) => {
-  using network = largeNetwork()
+  const [network, input] = large()
+  using _disposed = network
   const controller = new AbortController()
   let settled = false
   let late = 0
-  const promise = network.bound(largeInput(), {
+  const promise = network.bound(input, {
     ...LABORIOUS,
     signal: controller.signal,
     onProgress: () => {
@@ -116,10 +121,11 @@ test('no progress is reported after the end', async (t) => {
 })
 
 test('a progress callback that throws rejects the promise with what it threw', async (t) => {
-  using network = largeNetwork()
+  const [network, input] = large()
+  using _disposed = network
   const thrown = new Error('from the callback')
   let calls = 0
-  const promise = network.bound(largeInput(), {
+  const promise = network.bound(input, {
     ...LABORIOUS,
     onProgress: () => {
       calls++
@@ -132,15 +138,16 @@ test('a progress callback that throws rejects the promise with what it threw', a
 })
 
 test('a progress callback that rejects does so too', async (t) => {
-  using network = largeNetwork()
+  const [network, input] = large()
+  using _disposed = network
   const thrown = new Error('from the callback')
-  const promise = network.bound(largeInput(), { ...LABORIOUS, onProgress: () => Promise.reject(thrown) })
+  const promise = network.bound(input, { ...LABORIOUS, onProgress: () => Promise.reject(thrown) })
   t.is(await rejection(promise), thrown)
 })
 
 test('work that is running when the network is disposed of finishes', async (t) => {
-  const network = largeNetwork()
-  const running = network.bound(largeInput(), { epsilon: 0.1, tolerance: 0.1 })
+  const [network, input] = moderate()
+  const running = network.bound(input, { epsilon: 0.1, tolerance: 0.1 })
   network.dispose()
   t.true((await running).upper > 0)
 })
@@ -177,8 +184,9 @@ test('the input may be changed while a bound is computed from it', async (t) => 
 })
 
 test('a call that ran into its time limit still gives a bound', async (t) => {
-  using network = largeNetwork()
-  const { upper, layers } = await network.bound(largeInput(), { ...LABORIOUS, epsilon: 0.1, timeLimit: 0.2 })
+  const [network, input] = moderate()
+  using _disposed = network
+  const { upper, layers } = await network.bound(input, { ...LABORIOUS, epsilon: 0.1, timeLimit: 0.002 })
   t.true(Number.isFinite(upper))
   t.true(layers.some(({ norm: { termination } }) => termination === 'time-limit'))
 })

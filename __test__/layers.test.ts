@@ -16,6 +16,7 @@ import {
   tensor,
 } from '../dist/index.js'
 import { build, networkPlans, realise } from './helpers/networks.js'
+import { createRandom } from './helpers/random.js'
 import { forward } from './helpers/reference.js'
 
 test('evaluate agrees with an independent evaluator on 500 random networks', async (t) => {
@@ -111,13 +112,34 @@ test('a sparse layer is its matrix in CSR form', async (t) => {
 
 test('a sparse matrix may be empty', async (t) => {
   using network = sequential({ input: [2] }, [sparse({ indptr: [0, 0], indices: [], values: [] })])
-  t.deepEqual([...(await network.evaluate([1, 2])).data], [0])
+  // Or -0, which is the same number.
+  t.true((await network.evaluate([1, 2])).data.every((entry) => entry === 0))
   t.is((await network.globalBound()).upper, 0)
 })
 
 test('normalize is (x - mean) / std channel by channel', async (t) => {
   using network = sequential({ input: [2, 1, 1] }, [normalize({ mean: [1, 2], std: [2, 4] }), flatten()])
   t.deepEqual([...(await network.evaluate([[[5]], [[10]]])).data], [2, 2])
+})
+
+test('the numbers of a layer arrive to the last digit', async (t) => {
+  const random = createRandom(6)
+  const mean = Array.from({ length: 2000 }, () => random.gaussian() * 10 ** random.integer(-15, 15))
+  using network = sequential({ input: [2000] }, [normalize({ mean, std: [1] })])
+  const { data } = await network.evaluate(new Float64Array(2000))
+  t.deepEqual(
+    [...data],
+    mean.map((entry) => -entry),
+  )
+})
+
+test('an input may be a batch of one', async (t) => {
+  using network = sequential({ input: [1, 1, 2] }, [flatten(), linear({ weight: [[1, 2]] })])
+  t.deepEqual([...(await network.evaluate([[[[3, 4]]]])).data], [11])
+  const { upper } = await network.bound([[[[3, 4]]]], { epsilon: 1 })
+  t.true(upper >= Math.sqrt(5))
+  const error = await t.throwsAsync(network.evaluate([[[[3, 4]]], [[[5, 6]]]]))
+  t.like(error, { code: 'ERR_LIPBOUND_SHAPE' })
 })
 
 test('a leaky rectifier has slope 0.01 below zero unless told otherwise', async (t) => {

@@ -5,8 +5,8 @@
  * caller that throws becomes a rejection, never an uncaught exception out of native code.
  */
 import { fromNative } from './errors.js'
-import { native } from './native.js'
-import type { CancelToken, NativeProgress } from './native.js'
+import { isFailure, native } from './native.js'
+import type { CancelToken, NativeProgress, Outcome } from './native.js'
 import { isAbortSignal } from './options.js'
 import type { Progress } from './results.js'
 
@@ -36,37 +36,54 @@ export interface RunDetails<Result> {
 }
 
 /**
- * Runs native work under the caller's signal and progress callback.
+ * Runs native work under the caller's signal and progress callback, and makes a rejection of its failure. All
+ * native work goes through here, be it with a signal or not.
  *
  * The promise settles once and for all by whichever comes first: the work's own end, the signal, or an exception
  * out of `onProgress`. In the latter two cases the work is told to stop and what becomes of it is ignored.
  * Nothing stays attached to the signal afterwards.
  */
-export function run<Result>(
-  { signal, onProgress }: RunOptions,
-  start: (token: CancelToken, onProgress?: NativeProgress) => Promise<Result>,
-  { context, discard }: RunDetails<Result> = {},
+export async function run<Result>(
+  options: RunOptions,
+  start: Start<Result>,
+  details: RunDetails<Result> = {},
 ): Promise<Result> {
-  return new Promise<Result>((resolve, rejectWith) => {
-    // The reason may be the caller's own, and need not be an Error.
-    const reject: (reason: unknown) => void = rejectWith
+  const outcome = await settle(options, start, details)
+  // Errors are made here and not in a callback, so that their stack leads to the caller.
+  if (outcome instanceof Abandoned) throw outcome.reason
+  if (isFailure(outcome)) throw fromNative(outcome, details.context)
+  return outcome
+}
+
+type Start<Result> = (token: CancelToken, onProgress?: NativeProgress) => Promise<Outcome<Result>>
+
+/** The end of work that the caller no longer wants, with the caller's reason, whatever that is. */
+class Abandoned {
+  constructor(readonly reason: unknown) {}
+}
+
+function settle<Result>(
+  { signal, onProgress }: RunOptions,
+  start: Start<Result>,
+  { context, discard }: RunDetails<Result>,
+): Promise<Outcome<Result> | Abandoned> {
+  return new Promise((resolve, reject) => {
     if (signal?.aborted) {
-      reject(signal.reason)
+      resolve(new Abandoned(signal.reason))
       return
     }
     const token = new native.CancelToken()
     let settled = false
-    const settle = (conclude: () => void): void => {
-      if (settled) return
+    const conclude = (): boolean => {
+      if (settled) return false
       settled = true
       unsubscribe?.()
-      conclude()
+      return true
     }
     const abandon = (reason: unknown): void => {
-      settle(() => {
-        token.cancel()
-        reject(reason)
-      })
+      if (!conclude()) return
+      token.cancel()
+      resolve(new Abandoned(reason))
     }
     const report =
       onProgress &&
@@ -84,25 +101,17 @@ export function run<Result>(
       onAbort(signal, () => {
         abandon(signal.reason)
       })
+    const end = (outcome: Outcome<Result>): void => {
+      if (conclude()) resolve(outcome)
+      else if (!isFailure(outcome)) discard?.(outcome)
+    }
+    const fail = (error: unknown): void => {
+      if (conclude()) reject(fromNative(error, context))
+    }
     try {
-      start(token, report).then(
-        (result) => {
-          if (settled) discard?.(result)
-          else
-            settle(() => {
-              resolve(result)
-            })
-        },
-        (error: unknown) => {
-          settle(() => {
-            reject(fromNative(error, context))
-          })
-        },
-      )
+      start(token, report).then(end, fail)
     } catch (error) {
-      settle(() => {
-        reject(fromNative(error, context))
-      })
+      fail(error)
     }
   })
 }

@@ -3,6 +3,7 @@
  *
  * The `code` is stable and meant for programs; the message is meant for people and names the culprit.
  */
+import { isFailure } from './native.js'
 
 /** What went wrong, and whose doing it is. The keys are the values of {@link LipboundError.code}. */
 export const errorTable = {
@@ -16,7 +17,7 @@ export const errorTable = {
   },
   ERR_LIPBOUND_VALUE: {
     fault: 'caller',
-    meaning: 'A weight or an input is NaN or infinite.',
+    meaning: 'A weight or an input is NaN, infinite, or out of the range that can be bounded soundly.',
   },
   ERR_LIPBOUND_MODEL: {
     fault: 'caller',
@@ -64,7 +65,7 @@ export class InputError extends LipboundError {
   }
 }
 
-/** A defect in lipbound itself, such as a panic in its native part. `cause` holds the original error. */
+/** A defect in lipbound itself, such as a panic in its native part. */
 export class InternalError extends LipboundError {
   override readonly code = 'ERR_LIPBOUND_INTERNAL'
 
@@ -79,25 +80,26 @@ function nameErrors(prototype: Error, name: string): void {
 }
 
 /**
- * Turns whatever the native part threw into a {@link LipboundError} that has the original as its `cause`.
+ * Turns whatever the native part says went wrong into a {@link LipboundError}.
  *
- * @param error - what was thrown or rejected with
+ * @param error - what was thrown, or the failure a promise resolved to
  * @param context - put before the message, for instance the file the native part was not told about
  */
 export function fromNative(error: unknown, context?: string): LipboundError {
   if (error instanceof LipboundError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  const code = codeOf(error)
+  const { code, message } = readNative(error)
   if (isInputErrorCode(code)) {
     // An error about a file names that file already.
     const bare = context === undefined || code === 'ERR_LIPBOUND_FILE'
-    return new InputError(code, bare ? message : `${context}: ${message}`, { cause: error })
+    return new InputError(code, bare ? message : `${context}: ${message}`)
   }
   return new InternalError(`internal error, please report it: ${message}`, { cause: error })
 }
 
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+function readNative(error: unknown): { code: unknown; message: string } {
+  if (isFailure(error)) return { code: error.errorCode, message: error.errorMessage }
+  if (!(error instanceof Error)) return { code: undefined, message: String(error) }
+  return { code: 'code' in error ? error.code : undefined, message: error.message }
 }
 
 function isInputErrorCode(code: unknown): code is InputErrorCode {

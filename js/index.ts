@@ -7,7 +7,7 @@ export { loadModel } from './model.js'
 export type { LoadModelOptions } from './model.js'
 
 export { Network, sequential } from './network.js'
-export type { BoundOptions, GlobalBoundOptions, SequentialOptions } from './network.js'
+export type { BoundMethod, BoundOptions, GlobalBoundOptions, SequentialOptions } from './network.js'
 
 export { norm } from './norm.js'
 export type { NormComputation, NormOptions } from './norm.js'
@@ -56,9 +56,12 @@ export type {
   BoundResult,
   Bracket,
   Guarantee,
+  LayerKind,
+  CompositionMethod,
   LayerReport,
   LayerSummary,
   NetworkSummary,
+  NormMethod,
   NormResult,
   Progress,
   Termination,

@@ -156,7 +156,7 @@ export interface DropoutOptions extends LayerOptions {
 export interface NormalizeOptions extends LayerOptions {
   /** What is subtracted: one number for each channel, or one for all. */
   mean: ArrayLike<number>
-  /** What the difference is divided by: one number other than 0 for each channel, or one for all. */
+  /** What the difference is divided by: one positive number for each channel, or one for all. */
   std: ArrayLike<number>
 }
 
@@ -328,7 +328,7 @@ export function normalize(options: NormalizeOptions): Layer {
   const { name, mean, std } = parseOptions('normalize', options, {
     ...naming,
     mean: numbers('a finite number', Number.isFinite),
-    std: numbers('a finite number other than 0', (value) => Number.isFinite(value) && value !== 0),
+    std: numbers('a finite number > 0', (value) => Number.isFinite(value) && value > 0),
   } satisfies SpecificationOf<NormalizeOptions>)
   return layer('normalize', name, { mean: [...mean], std: [...std] })
 }

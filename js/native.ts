@@ -12,6 +12,17 @@ export interface NativeTensor {
   data: Float32Array | Float64Array
 }
 
+/** What a native promise resolves to where there is no answer. Native promises never reject. */
+export interface Failure {
+  /** One of the codes of `errors.ts`. */
+  errorCode: string
+  /** What was wrong, and what would be right. */
+  errorMessage: string
+}
+
+/** What the native part says in the end. */
+export type Outcome<Answer> = Answer | Failure
+
 /** A flag the native part polls once a step. */
 export interface CancelToken {
   cancel(): void
@@ -30,20 +41,29 @@ export interface NativeNormOptions {
 export interface NativeBoundOptions extends NativeNormOptions {
   epsilons: number[]
   kind: 'centred' | 'uniform'
+  method?: 'auto' | 'layerwise' | 'certificate'
+}
+
+export interface NativeGlobalOptions extends NativeNormOptions {
+  method?: 'auto' | 'layerwise' | 'certificate'
 }
 
 export type NativeProgress = (progress: Progress) => void
 
 export interface NativeNetwork {
   summary(): NetworkSummary
-  evaluate(input: NativeTensor): Promise<NativeTensor>
+  evaluate(input: NativeTensor): Promise<Outcome<NativeTensor>>
   bound(
     input: NativeTensor,
     options: NativeBoundOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
-  ): Promise<BoundResult[]>
-  globalBound(options: NativeNormOptions, token: CancelToken, onProgress?: NativeProgress): Promise<BoundResult>
+  ): Promise<Outcome<BoundResult[]>>
+  globalBound(
+    options: NativeGlobalOptions,
+    token: CancelToken,
+    onProgress?: NativeProgress,
+  ): Promise<Outcome<BoundResult>>
   dispose(): void
   readonly disposed: boolean
 }
@@ -52,7 +72,7 @@ interface NativeModule {
   CancelToken: new () => CancelToken
   NativeNetwork: {
     fromArchitecture(architectureJson: string, names: string[], tensors: NativeTensor[]): NativeNetwork
-    load(architectureJson: string, weightsPath: string): Promise<NativeNetwork>
+    load(architectureJson: string, weightsPath: string): Promise<Outcome<NativeNetwork>>
   }
   norm(
     layerJson: string,
@@ -62,10 +82,17 @@ interface NativeModule {
     options: NativeNormOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
-  ): Promise<NormResult>
-  loadNpy(path: string): Promise<NativeTensor>
+  ): Promise<Outcome<NormResult>>
+  loadNpy(path: string): Promise<Outcome<NativeTensor>>
+  /** Panics where the work is done: for the tests, which see that only a promise comes to harm. */
+  panicOnJobThread(message: string): Promise<Outcome<undefined>>
   threads(): number
 }
 
 // The same relative path holds from js/ and from dist/.
 export const native = createRequire(import.meta.url)('../native.cjs') as NativeModule
+
+/** Tells a failure from an answer, none of which has a field of this name. */
+export function isFailure(outcome: unknown): outcome is Failure {
+  return typeof outcome === 'object' && outcome !== null && 'errorCode' in outcome
+}

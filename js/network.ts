@@ -5,7 +5,7 @@ import type { RunOptions } from './cancellation.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layers.js'
 import { native } from './native.js'
-import type { NativeNetwork } from './native.js'
+import type { NativeNetwork, NativeTensor } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
 import { argumentError, nonNegative, oneOf, optional, parseOptions, shape, text } from './options.js'
@@ -22,7 +22,19 @@ export interface SequentialOptions {
 }
 
 /** Options of {@link Network.globalBound}. */
-export interface GlobalBoundOptions extends NormComputation, RunOptions {}
+export interface GlobalBoundOptions extends NormComputation, RunOptions {
+  /** How to bound it; see {@link BoundMethod}. */
+  method?: BoundMethod | undefined
+}
+
+/**
+ * How to bound a constant:
+ *
+ * - `layerwise`: the product of the layers' constants, as in the papers;
+ * - `certificate`: one norm of the whole network, many times tighter, or the product where that is smaller;
+ * - `auto` (default): the certificate where its predicted cost is acceptable. The result says which it was.
+ */
+export type BoundMethod = 'auto' | 'layerwise' | 'certificate'
 
 /** Options of {@link Network.bound}. */
 export interface BoundOptions extends NormComputation, RunOptions {
@@ -37,8 +49,8 @@ export interface BoundOptions extends NormComputation, RunOptions {
    * Source: Avant and Morgansen, arXiv 2008.06141 and 2104.14672, for `centred`.
    */
   kind?: 'centred' | 'uniform' | undefined
-  /** How to bound it. `auto` (default) takes the best there is; at present that is `layerwise`. */
-  method?: 'auto' | 'layerwise' | undefined
+  /** How to bound it; see {@link BoundMethod}. */
+  method?: BoundMethod | undefined
 }
 
 /**
@@ -78,7 +90,8 @@ export class Network {
    * The upper end holds for the network in real arithmetic, its weights being exactly what they are. The work runs
    * in native threads; the event loop stays free.
    *
-   * @param input - the centre of the ball, of the shape of the network's input
+   * @param input - the centre of the ball, of the shape of the network's input; a batch of one, with a 1 before that
+   *   shape, is taken as well
    * @param options - the radius, and how to go about it
    * @returns a promise of the bound; of an array of them, in the order asked, where `epsilon` is an array
    * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option,
@@ -100,13 +113,14 @@ export class Network {
       ...normSpecification,
       epsilon: radii,
       kind: optional(oneOf('centred', 'uniform')),
-      method: optional(oneOf('auto', 'layerwise')),
+      method: optional(boundMethod),
     })
-    const centre = toNative(toTensor(input, 'bound: input'))
+    const centre = this.#input(input, 'bound: input')
     const request = {
       ...nativeNormOptions(parsed),
       epsilons: [parsed.epsilon].flat(),
       kind: parsed.kind ?? 'centred',
+      method: parsed.method ?? 'auto',
     }
     const results = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
     if (typeof parsed.epsilon !== 'number') return results
@@ -123,9 +137,9 @@ export class Network {
    */
   async globalBound(options: GlobalBoundOptions = {}): Promise<BoundResult> {
     throwIfAborted(options)
-    const parsed = parseOptions('globalBound', options, normSpecification)
-    const request = nativeNormOptions(parsed)
-    return run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
+    const parsed = parseOptions('globalBound', options, { ...normSpecification, method: optional(boundMethod) })
+    const request = { ...nativeNormOptions(parsed), method: parsed.method ?? 'auto' }
+    return await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
   }
 
   /**
@@ -135,12 +149,8 @@ export class Network {
    *   `ERR_LIPBOUND_DISPOSED`
    */
   async evaluate(input: TensorLike): Promise<Tensor> {
-    const given = toNative(toTensor(input, 'evaluate: input'))
-    try {
-      return await this.#alive().evaluate(given)
-    } catch (error) {
-      throw fromNative(error)
-    }
+    const given = this.#input(input, 'evaluate: input')
+    return await run({}, () => this.#alive().evaluate(given))
   }
 
   /** Frees the native memory. What is running finishes; later calls reject. Calling it again does nothing. */
@@ -151,6 +161,16 @@ export class Network {
   /** The same as {@link Network.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** An input, without the batch dimension that files of single inputs often have. */
+  #input(input: TensorLike, subject: string): NativeTensor {
+    const { shape, data } = toNative(toTensor(input, subject))
+    const { inputShape } = this.summary
+    const [first, ...rest] = shape
+    const batchOfOne =
+      first === 1 && rest.length === inputShape.length && rest.every((extent, axis) => extent === inputShape[axis])
+    return { shape: batchOfOne ? rest : shape, data }
   }
 
   #alive(): NativeNetwork {
@@ -188,6 +208,8 @@ export function sequential(options: SequentialOptions, layers: readonly Layer[])
     throw fromNative(error)
   }
 }
+
+const boundMethod = oneOf('auto', 'layerwise', 'certificate')
 
 /** One radius, or some. */
 function radii(value: unknown, subject: string): number | readonly number[] {

@@ -10,11 +10,10 @@ import {
   callback,
   count,
   oneOf,
+  number,
   optional,
   parseOptions,
   positive,
-  positiveInteger,
-  probability,
   shape,
   signal,
 } from './options.js'
@@ -22,20 +21,20 @@ import type { Guarantee, NormResult, Progress } from './results.js'
 
 /** How norms are to be computed. */
 export interface NormComputation {
-  /** Relative width `(upper - lower) / upper` at which a bracket is narrow enough; between 0 and 1. */
+  /** Relative width `(upper - lower) / upper` at which a bracket is narrow enough; between 0 and 1. Default 0.004. */
   tolerance?: number | undefined
   /**
-   * Largest probability, over the random start vectors, that the upper end of the result is too small; between 0
-   * and 1. It is for the whole result: all norms in it share it. Default 1e-9.
+   * Largest probability, over the random start vectors, that the upper end of the result is too small; from 1e-30
+   * to 0.5. It is for the whole result: all norms in it share it. Default 1e-9.
    */
   failureProbability?: number | undefined
-  /** Most steps to spend on one norm. */
+  /** Most steps to spend on one norm, up to 1,000,000. Default 1000. */
   maxSteps?: number | undefined
   /** Seed of all random choices, a non-negative integer. Default: drawn anew; the result tells which it was. */
   seed?: number | undefined
   /** `deterministic` asks for proofs only; `auto` (default) takes the narrowest bracket it finds. */
   guarantee?: 'auto' | Guarantee | undefined
-  /** Seconds after which to settle for the brackets there are. Default: none. */
+  /** Seconds for each norm, after which to settle for the bracket there is. Default: none. */
   timeLimit?: number | undefined
 }
 
@@ -47,9 +46,11 @@ export interface NormOptions extends NormComputation, RunOptions {
 
 /** The checks of the options shared by all computations. */
 export const normSpecification = {
-  tolerance: optional(probability),
-  failureProbability: optional(probability),
-  maxSteps: optional(positiveInteger),
+  tolerance: optional(number('a number greater than 0 and less than 1', (value) => value > 0 && value < 1)),
+  failureProbability: optional(number('a number from 1e-30 to 0.5', (value) => value >= 1e-30 && value <= 0.5)),
+  maxSteps: optional(
+    number('an integer from 1 to 1000000', (value) => Number.isInteger(value) && value >= 1 && value <= 1_000_000),
+  ),
   seed: optional(count),
   guarantee: optional(oneOf('auto', 'deterministic', 'probabilistic')),
   timeLimit: optional(positive),
@@ -84,7 +85,7 @@ export async function norm(layer: Layer, options: NormOptions): Promise<NormResu
   if (!isLayer(layer)) throw argumentError('norm: layer', 'a layer, such as conv2d({ ... }) gives', layer)
   const { json, names, tensors } = describeSingleLayer(layer)
   const request = nativeNormOptions(parsed)
-  return run(parsed, (token, onProgress) =>
+  return await run(parsed, (token, onProgress) =>
     native.norm(json, names, tensors, [...parsed.input], request, token, onProgress),
   )
 }

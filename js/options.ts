@@ -93,7 +93,6 @@ export const count = expecting('a non-negative integer', isCount)
 export const finite = number('a finite number', Number.isFinite)
 export const nonNegative = number('a finite number >= 0', (value) => Number.isFinite(value) && value >= 0)
 export const positive = number('a finite number > 0', (value) => Number.isFinite(value) && value > 0)
-export const probability = number('a number greater than 0 and less than 1', (value) => value > 0 && value < 1)
 
 /** A function, whatever it takes. */
 export function callback<Callback>(): Check<Callback> {

@@ -14,12 +14,25 @@ export type Termination =
   | 'step-limit'
   /** `timeLimit` was reached first. */
   | 'time-limit'
+  /** The upper end stopped coming down: rounding keeps the ends apart. */
+  | 'stalled'
   /** The Krylov space is exhausted: nothing is left to find. */
   | 'complete'
-  /** The norm was computed directly, or is known in closed form. */
-  | 'exact'
-  /** The operator is zero. */
-  | 'zero'
+  /** The norm was computed directly or is known in closed form; nothing iterates. */
+  | 'direct'
+
+/** What the upper end of a norm rests on. */
+export type NormMethod =
+  /** The structure of the operator: it is zero, a max pool, or a diagonal. */
+  | 'structure'
+  /** A Cholesky factorisation that proves it (Rump, BIT 46, 2006). */
+  | 'cholesky'
+  /** Golub-Kahan-Lanczos with a random start (Hochstenbach, J. Sci. Comput. 2013). */
+  | 'lanczos'
+  /** The root of the sum of the squared row norms. */
+  | 'frobenius'
+  /** The root of the largest row sum times the largest column sum. */
+  | 'row-column-sums'
 
 /** A real number known to lie between two others. */
 export interface Bracket {
@@ -39,8 +52,8 @@ export interface NormResult extends Bracket {
   readonly steps: number
   /** Why the computation ended. */
   readonly termination: Termination
-  /** What gave the upper end. */
-  readonly method: string
+  /** What `upper` rests on. */
+  readonly method: NormMethod
   /** Seed of the random start vector; absent where none was drawn. */
   readonly seed?: number
   /** Seconds spent. */
@@ -50,13 +63,19 @@ export interface NormResult extends Bracket {
 /** Which constant is bounded; see {@link BoundOptions.kind} for the first two. `global` is the whole space. */
 export type BoundKind = 'centred' | 'uniform' | 'global'
 
+/** What a bound rests on: the product of the steps' constants, or the certificate of the network as a whole. */
+export type CompositionMethod = 'layerwise' | 'certificate'
+
+/** What a step of the layerwise bound is: an affine map, units, both, the maximum of windows, or a sum. */
+export type LayerKind = 'affine' | 'affine-unit' | 'unit' | 'max-pool' | 'add'
+
 /** What one step of the layerwise bound did. A step may merge several layers of the network. */
 export interface LayerReport {
   /** Name of the step, taken from its layers. */
   readonly name: string
-  /** What the step is, for instance `affine`, `affine-relu` or `max-pool`. */
-  readonly kind: string
-  /** Names of the layers of the network merged into this step, in order. */
+  /** What the step is. */
+  readonly kind: LayerKind
+  /** Names of the layers of the network merged into this step, in order; without those that do nothing. */
   readonly members: readonly string[]
   /** Shape of what goes in. */
   readonly inputShape: readonly number[]
@@ -68,6 +87,12 @@ export interface LayerReport {
   readonly epsilonIn: number
   /** Radius of the ball that leaves it. */
   readonly epsilonOut: number
+  /** Upper bound of the constant from the network's input to the output of this step. */
+  readonly gain: number
+  /** What `gain` rests on. */
+  readonly gainMethod: CompositionMethod
+  /** The probability that a norm or certificate of this step is too small. */
+  readonly failureProbability: number
   /** Units whose output provably does not move over the ball. */
   readonly still: number
   /** Units that move and provably stay on one linear piece. */
@@ -84,14 +109,14 @@ export interface BoundResult {
   readonly upper: number
   /** Largest ratio actually attained, a lower bound of the constant; 0 where none was looked for. */
   readonly lower: number
-  /** Bracket of the number `upper` stands for: the product of the layers' constants. */
+  /** Bracket of the product of the steps' constants, whether or not `upper` is that product. */
   readonly product: Bracket
   /** Radius of the ball, in the l2 norm and the units of the input; `Infinity` for a global bound. */
   readonly epsilon: number
   /** Which constant is bounded. */
   readonly kind: BoundKind
-  /** How it was bounded. */
-  readonly method: 'layerwise'
+  /** How it was bounded: the certificate only where it is the smaller of the two. */
+  readonly method: CompositionMethod
   /** How sure `upper` is. */
   readonly guarantee: Guarantee
   /** The probability that `upper` is too small; 0 where the guarantee is deterministic. */

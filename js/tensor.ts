@@ -1,7 +1,8 @@
 /** Tensors: how numbers come in and go out, and the checks that keep nonsense from going further. */
 import { fileURLToPath } from 'node:url'
 
-import { InputError, fromNative } from './errors.js'
+import { run } from './cancellation.js'
+import { InputError } from './errors.js'
 import { native } from './native.js'
 import type { NativeTensor } from './native.js'
 import { argumentError, expecting, show } from './options.js'
@@ -45,16 +46,12 @@ export function tensor(shape: readonly number[], data: ArrayLike<number>): Tenso
  * Reads a tensor from a NumPy `.npy` file of 32- or 64-bit floats, in C or Fortran order.
  *
  * @param path - the file
- * @throws {@link InputError} `ERR_LIPBOUND_FILE` if it cannot be read, is not a `.npy` file, is damaged or
- *   holds another type of number
+ * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_FILE` if it cannot be read, is not a `.npy` file, is
+ *   damaged or holds another type of number, `ERR_LIPBOUND_VALUE` if a number in it is NaN or infinite
  */
 export async function loadTensor(path: string | URL): Promise<Tensor> {
   const file = filePath(path, 'loadTensor: path')
-  try {
-    return await native.loadNpy(file)
-  } catch (error) {
-    throw fromNative(error)
-  }
+  return await run({}, () => native.loadNpy(file))
 }
 
 /**

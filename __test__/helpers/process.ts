@@ -16,9 +16,13 @@ export function repositoryFile(path: string): string {
 }
 
 /** Runs Node and waits for it to end. */
-export function runNode(args: readonly string[]): Promise<Ended> {
+export function runNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const output = { stdout: '', stderr: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
     child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
@@ -35,12 +39,15 @@ export function lipbound(...args: string[]): Promise<Ended> {
 }
 
 /** Runs a probe, a script that prints one JSON object, in a fresh process without the test runner in it. */
-export async function probe(name: string): Promise<unknown> {
-  const { status, stdout, stderr } = await runNode([
-    '--expose-gc',
-    '--import=@oxc-node/core/register',
-    `__test__/probes/${name}.ts`,
-  ])
+export async function probe(
+  name: string,
+  flags: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<unknown> {
+  const { status, stdout, stderr } = await runNode(
+    ['--expose-gc', ...flags, '--import=@oxc-node/core/register', `__test__/probes/${name}.ts`],
+    env,
+  )
   if (status !== 0) throw new Error(`probe ${name} ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
 }

@@ -2,10 +2,9 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { LABORIOUS, largeInput, largeNetwork } from '../helpers/large.js'
+import { LABORIOUS, large } from '../helpers/large.js'
 
-const network = largeNetwork()
-const input = largeInput()
+const [network, input] = large()
 const outcomes: { rejectedAfter: number; busyBefore: number; busyAfter: number }[] = []
 
 for (const delay of [0, 30, 200, 500, 1000]) {

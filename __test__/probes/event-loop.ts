@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { LABORIOUS, largeInput, largeNetwork } from '../helpers/large.js'
+import { LABORIOUS, large } from '../helpers/large.js'
 
 const RESOLUTION = 1
 
@@ -16,8 +16,7 @@ async function measure(milliseconds: number): Promise<{ p99: number; max: number
   return { p99: delay(histogram.percentile(99)), max: delay(histogram.max) }
 }
 
-const network = largeNetwork()
-const input = largeInput()
+const [network, input] = large()
 const idle = await measure(500)
 
 const controller = new AbortController()

@@ -6,7 +6,7 @@ import type { Network, Tensor } from '../../dist/index.js'
 import { createRandom } from '../helpers/random.js'
 
 const CALLS = 2000
-const WARM_UP = 500
+const WARM_UP = 600
 const AT_ONCE = 4
 
 const random = createRandom(5)
@@ -16,34 +16,35 @@ const gaussians = (...shape: number[]): Tensor => ({
 })
 
 function createNetwork(): Network {
-  return sequential({ input: [1, 16, 16] }, [
-    conv2d({ weight: gaussians(8, 1, 5, 5), bias: gaussians(8) }),
+  return sequential({ input: [1, 10, 10] }, [
+    conv2d({ weight: gaussians(4, 1, 3, 3), bias: gaussians(4) }),
     relu(),
     maxPool2d({ kernel: 2 }),
-    conv2d({ weight: gaussians(12, 8, 3, 3), bias: gaussians(12) }),
+    conv2d({ weight: gaussians(6, 4, 3, 3), bias: gaussians(6) }),
     relu(),
     flatten(),
-    linear({ weight: gaussians(10, 192) }),
+    linear({ weight: gaussians(10, 24) }),
   ])
 }
 
 const counts = { answered: 0, cancelled: 0, failed: 0 }
 
 /** One call, at times on a network of its own, and one in two cancelled somewhere between start and end. */
-async function call(shared: Network): Promise<void> {
+async function call(shared: Network, cancel: boolean): Promise<void> {
   const own = random.uniform() < 0.1 ? createNetwork() : undefined
   const controller = new AbortController()
   const reason = new Error('cancelled')
   const timer =
-    random.uniform() < 0.5
+    cancel && random.uniform() < 0.5
       ? setTimeout(() => {
           controller.abort(reason)
-        }, random.uniform() * 20)
+        }, random.uniform() * 10)
       : undefined
   try {
-    const epsilon = random.uniform()
-    await (own ?? shared).bound(gaussians(1, 16, 16), {
+    const epsilon = random.uniform() / 10
+    await (own ?? shared).bound(gaussians(1, 10, 10), {
       epsilon,
+      method: random.uniform() < 0.8 ? 'layerwise' : 'certificate',
       signal: controller.signal,
       onProgress: () => undefined,
     })
@@ -68,17 +69,19 @@ async function residentSize(): Promise<number> {
 
 const network = createNetwork()
 let started = 0
-const worker = async (limit: number): Promise<void> => {
+const worker = async (limit: number, cancel: boolean): Promise<void> => {
   while (started < limit) {
     started++
-    await call(network)
+    await call(network, cancel)
   }
 }
-const until = (limit: number): Promise<unknown> => Promise.all(Array.from({ length: AT_ONCE }, () => worker(limit)))
+const until = (limit: number, atOnce: number, cancel: boolean): Promise<unknown> =>
+  Promise.all(Array.from({ length: atOnce }, () => worker(limit, cancel)))
 
-await until(WARM_UP)
+// Busier than what follows, so that whatever allocators keep for later is there.
+await until(WARM_UP, 2 * AT_ONCE, false)
 const before = await residentSize()
-await until(WARM_UP + CALLS)
+await until(WARM_UP + CALLS, AT_ONCE, true)
 const after = await residentSize()
 
 process.stdout.write(JSON.stringify({ ...counts, before, after }))

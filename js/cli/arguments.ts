@@ -41,7 +41,14 @@ export function addNormOptions(command: Command): Command {
         'probabilistic',
       ]),
     )
-    .option('--time-limit <seconds>', 'seconds after which to settle for what there is', toNumber)
+    .option('--time-limit <seconds>', 'seconds for each norm, after which to settle for what there is', toNumber)
+}
+
+/** Adds `--method`. */
+export function addMethodOption(command: Command): Command {
+  return command.addOption(
+    new Option('--method <method>', 'how to bound it').choices(['auto', 'layerwise', 'certificate']).default('auto'),
+  )
 }
 
 /** Adds `--json`. */

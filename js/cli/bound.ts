@@ -2,9 +2,18 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 
+import type { BoundMethod } from '../network.js'
 import type { BoundResult } from '../results.js'
 import { loadTensor } from '../tensor.js'
-import { addJsonOption, addModelOptions, addNormOptions, normOptions, openModel, toNumbers } from './arguments.js'
+import {
+  addJsonOption,
+  addMethodOption,
+  addModelOptions,
+  addNormOptions,
+  normOptions,
+  openModel,
+  toNumbers,
+} from './arguments.js'
 import type { Context, ModelWords, NormWords } from './arguments.js'
 import { layerTable, print, printJson, round, roundOutward, showGuarantee, table } from './output.js'
 import type { Column } from './output.js'
@@ -14,7 +23,7 @@ interface Words extends ModelWords, NormWords {
   input: string[]
   epsilon: number[]
   kind: 'centred' | 'uniform'
-  method: 'auto' | 'layerwise'
+  method: BoundMethod
   global?: boolean
   layers?: boolean
   json?: boolean
@@ -35,9 +44,9 @@ export function addBoundCommand(program: Command, context: Context): void {
     .addOption(
       new Option('--kind <kind>', 'which constant to bound').choices(['centred', 'uniform']).default('centred'),
     )
-    .addOption(new Option('--method <method>', 'how to bound it').choices(['auto', 'layerwise']).default('auto'))
     .option('--global', 'bound the global constant too, and compare')
     .option('--layers', 'tell the story of every bound layer by layer; default where there is only one')
+  addMethodOption(command)
   addModelOptions(command)
   addNormOptions(command)
   addJsonOption(command)
@@ -63,7 +72,9 @@ async function bound(model: string, words: Words, context: Context): Promise<voi
     answers.push(...results.map((result) => ({ input: file, ...result })))
   }
   const global = words.global
-    ? await withProgress((onProgress) => network.globalBound({ ...normOptions(words), signal, onProgress }))
+    ? await withProgress((onProgress) =>
+        network.globalBound({ ...normOptions(words), method: words.method, signal, onProgress }),
+      )
     : undefined
 
   if (words.json) printJson(asObject(answers, global))

@@ -1,18 +1,21 @@
 /** `lipbound global`: a bound of the Lipschitz constant over the whole space. */
 import type { Command } from 'commander'
 
-import { addJsonOption, addModelOptions, addNormOptions, normOptions, openModel } from './arguments.js'
+import type { BoundMethod } from '../network.js'
+import { addJsonOption, addMethodOption, addModelOptions, addNormOptions, normOptions, openModel } from './arguments.js'
 import type { Context, ModelWords, NormWords } from './arguments.js'
 import { layerTable, print, printJson, roundOutward, showGuarantee } from './output.js'
 import { withProgress } from './progress.js'
 
 interface Words extends ModelWords, NormWords {
+  method: BoundMethod
   json?: boolean
 }
 
 /** Adds the command to the program. */
 export function addGlobalCommand(program: Command, context: Context): void {
   const command = program.command('global').description('bound the Lipschitz constant over the whole space')
+  addMethodOption(command)
   addModelOptions(command)
   addNormOptions(command)
   addJsonOption(command)
@@ -22,7 +25,9 @@ export function addGlobalCommand(program: Command, context: Context): void {
 async function globalBound(model: string, words: Words, context: Context): Promise<void> {
   const { signal } = context
   using network = await openModel(model, words, context)
-  const result = await withProgress((onProgress) => network.globalBound({ ...normOptions(words), signal, onProgress }))
+  const result = await withProgress((onProgress) =>
+    network.globalBound({ ...normOptions(words), method: words.method, signal, onProgress }),
+  )
   if (words.json) {
     printJson(result)
     return

@@ -405,7 +405,9 @@ impl Ball<'_> {
             }
         }
         let m = pool.largest_multiplicity(|i, j| input.moves[j] && top[j] >= threshold[i]) as f64;
-        let constant = (rounding::sqrt_down(m), if m <= 1.0 { m } else { rounding::sqrt_up(m) });
+        let root = m.sqrt();
+        // Roots of square numbers are exact.
+        let constant = if root * root == m { (root, root) } else { (rounding::sqrt_down(m), rounding::sqrt_up(m)) };
         let worst = rounding::sqrt_up(pool.multiplicity() as f64);
         let output = Flow {
             gain: rounding::mul_up(input.gain, constant.1),
