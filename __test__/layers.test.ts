@@ -37,7 +37,7 @@ test('evaluate agrees with an independent evaluator on 500 random networks', asy
         }
       })
     }),
-    { numRuns: 500 },
+    { numRuns: 500, includeErrorInReport: true },
   )
 })
 

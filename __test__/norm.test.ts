@@ -38,7 +38,7 @@ for (const guarantee of ['auto', 'probabilistic', 'deterministic'] as const) {
         if (rest.guarantee === 'deterministic' && rest.failureProbability !== 0)
           throw new Error('a proof does not fail')
       }),
-      { numRuns: 300 },
+      { numRuns: 300, includeErrorInReport: true },
     )
     t.true(compared >= 300)
   })
@@ -109,7 +109,7 @@ test('the constant of max pooling is the root of the most windows a pixel is in'
         throw new Error(`[${pool.norm.lower}, ${pool.norm.upper}] where the count gives ${most}`)
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 500, includeErrorInReport: true },
   )
   t.true(compared >= 500)
 })

@@ -33,6 +33,10 @@ export type NormMethod =
   | 'frobenius'
   /** The root of the largest row sum times the largest column sum. */
   | 'row-column-sums'
+  /** The row sums of the product of the absolute operator and its transpose (Collatz and Wielandt). */
+  | 'collatz-wielandt'
+  /** The largest norm of a convolution's symbol over a grid of frequencies. */
+  | 'fourier'
 
 /** A real number known to lie between two others. */
 export interface Bracket {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { isMain, root, run } from './run.mjs'
 
 const NODE = [20, 19]
-const CARGO = [1, 88]
+const CARGO = [1, 89]
 
 class SetupError extends Error {}
 

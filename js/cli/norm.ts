@@ -38,7 +38,7 @@ async function norms(model: string, words: Words, context: Context): Promise<voi
   }
   // The norms of the layers are what a global bound is the product of.
   const { layers } = await withProgress((onProgress) =>
-    network.globalBound({ ...normOptions(words), signal, onProgress }),
+    network.globalBound({ ...normOptions(words), method: 'layerwise', signal, onProgress }),
   )
   const asked = layers.filter(({ members }) => words.layer === undefined || members.includes(words.layer))
   if (words.json) printJson(asObject(asked, words.layer))

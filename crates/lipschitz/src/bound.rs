@@ -198,7 +198,7 @@ impl Request<'_> {
                 let plan = if index + 1 == stages.len() { &FINAL } else { &PREFIX };
                 let options = NormOptions { stream: stream + 8, ..options };
                 let certified = certify(&increments, plan, &options, &mut memory.searches[index], monitor, ws)?;
-                failure_probability += certified.failure_probability;
+                failure_probability = rounding::add_up(failure_probability, certified.failure_probability);
                 if certified.upper < output.gain {
                     gain_method = Method::Certificate;
                     output.tighten(certified.upper, epsilon);

@@ -57,7 +57,9 @@ pub(crate) fn certify(
     if !takes_part.iter().any(|&t| t) {
         // The network is affine over the ball: its constant is a norm.
         let none = vec![None; increments.units.len()];
-        let operator = Scaled::new(increments, 1.0, &none, ws).expect("one is a usable scale");
+        let Some(operator) = Scaled::new(increments, 1.0, &none, ws) else {
+            return Ok(Certified { upper: f64::INFINITY, failure_probability: 0.0 });
+        };
         let norm = norm_bracket(&operator, options, monitor, ws)?;
         return Ok(Certified { upper: norm.upper, failure_probability: norm.failure_probability });
     }
@@ -81,8 +83,9 @@ pub(crate) fn certify(
         };
         let norm = norm_of(&operator, &norm_options, monitor, ws)?;
         best.failure_probability = rounding::add_up(best.failure_probability, norm.failure_probability);
-        best.upper =
-            (0..height).fold(operator.kappa(), |kappa, _| rounding::mul_up(kappa, norm.upper.max(1.0))).min(best.upper);
+        // What is no number is no norm: it must not become one here.
+        let sigma = if norm.upper.is_nan() { f64::INFINITY } else { norm.upper.max(1.0) };
+        best.upper = (0..height).fold(operator.kappa(), |kappa, _| rounding::mul_up(kappa, sigma)).min(best.upper);
         // A larger slack cannot beat a contraction, and nothing near helps weights that are far off.
         if norm.upper <= 1.0 || norm.upper > 1.5 {
             break;
@@ -131,8 +134,10 @@ fn graded(lambda: &[f64], takes_part: &[bool], increments: &Increments, slack: f
         .zip(takes_part)
         .zip(&increments.units)
         .map(|((&lambda, &takes_part), unit)| {
-            let below = (height - unit.level) as f64 / height as f64;
-            takes_part.then(|| lambda.sqrt() * slack.powf(below))
+            takes_part.then(|| {
+                let below = (height - unit.level) as f64 / height as f64;
+                lambda.sqrt() * slack.powf(below)
+            })
         })
         .collect()
 }

@@ -77,6 +77,19 @@ pub(crate) enum Arithmetic {
     Signed,
     /// Every coefficient by its magnitude: for bounds of rounding and of paths.
     Absolute,
+    /// The same, and every number that a step makes is larger by [`LOST`]: for what underflow can take from a pass.
+    Lossy,
+}
+
+/// More than underflow can take from one number of a step (a few denormals a term), and large enough that one step with
+/// the smallest weight does not lose it: what it becomes later is counted, since every step adds it anew.
+pub(crate) const LOST: f64 = 1e-250;
+
+impl Arithmetic {
+    /// What a step adds to each number it makes.
+    fn lost(self) -> f64 {
+        if self == Self::Lossy { LOST } else { 0.0 }
+    }
 }
 
 /// Several vectors that travel together.
@@ -177,9 +190,10 @@ impl Increments {
                     for (x, y) in x.iter().zip(&mut output) {
                         match (operator, arithmetic) {
                             (Some(operator), Arithmetic::Signed) => operator.apply(x, y, ws),
-                            (Some(operator), Arithmetic::Absolute) => operator.apply_abs(x, y, ws),
+                            (Some(operator), _) => operator.apply_abs(x, y, ws),
                             (None, _) => y.copy_from_slice(x),
                         }
+                        lose(y, arithmetic);
                     }
                     let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
                     for (k, &element) in unstable.iter().enumerate() {
@@ -204,7 +218,7 @@ impl Increments {
                             for ((v, x), y) in values.iter_mut().zip(x).zip(&output) {
                                 *v = match arithmetic {
                                     Arithmetic::Signed => x[member] - y[i],
-                                    Arithmetic::Absolute => x[member] + y[i],
+                                    _ => x[member] + y[i] + arithmetic.lost(),
                                 };
                             }
                             for (y, v) in output.iter_mut().zip(&values) {
@@ -226,6 +240,7 @@ impl Increments {
                     }
                 }
             }
+            output.iter_mut().for_each(|y| lose(y, arithmetic));
             for &input in &step.inputs {
                 readers[input] -= 1;
                 if readers[input] == 0 {
@@ -274,6 +289,7 @@ impl Increments {
                     }
                     for (g, w) in g.iter_mut().zip(&injected) {
                         scale(g, centres.as_deref(), arithmetic);
+                        lose(g, arithmetic);
                         unstable.iter().zip(w).for_each(|(&element, w)| g[element as usize] += w);
                     }
                     injected.into_iter().for_each(|w| ws.give(w));
@@ -285,7 +301,7 @@ impl Increments {
                                 let mut x = ws.take(operator.cols());
                                 match arithmetic {
                                     Arithmetic::Signed => operator.apply_adjoint(g, &mut x, ws),
-                                    Arithmetic::Absolute => operator.apply_abs_adjoint(g, &mut x, ws),
+                                    _ => operator.apply_abs_adjoint(g, &mut x, ws),
                                 }
                                 x
                             })
@@ -302,11 +318,11 @@ impl Increments {
                                 None => values.fill(0.0),
                             }
                             for ((v, g), x) in values.iter().zip(&mut g).zip(&mut x) {
-                                let at_difference = join.centre * g[i] + v;
+                                let at_difference = join.centre * g[i] + v + arithmetic.lost();
                                 x[join.member as usize] += at_difference;
                                 match arithmetic {
                                     Arithmetic::Signed => g[i] -= at_difference,
-                                    Arithmetic::Absolute => g[i] += at_difference,
+                                    _ => g[i] += at_difference,
                                 }
                             }
                         }
@@ -319,6 +335,8 @@ impl Increments {
                 Change::Add => std::mem::take(&mut g),
             };
             g.into_iter().for_each(|g| ws.give(g));
+            let mut back = back;
+            back.iter_mut().for_each(|x| lose(x, arithmetic));
             let (last, others) = step.inputs.split_last().expect("a step has an input");
             for &input in others {
                 accumulate(&mut pulled[input], &back, ws);
@@ -399,7 +417,13 @@ fn scale(y: &mut [f64], centres: Option<&[f64]>, arithmetic: Arithmetic) {
     let Some(centres) = centres else { return };
     match arithmetic {
         Arithmetic::Signed => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c),
-        Arithmetic::Absolute => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c.abs()),
+        _ => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c.abs()),
+    }
+}
+
+fn lose(values: &mut [f64], arithmetic: Arithmetic) {
+    if arithmetic == Arithmetic::Lossy {
+        values.iter_mut().for_each(|v| *v += LOST);
     }
 }
 

@@ -379,7 +379,10 @@ impl Ball<'_> {
         let mut candidates: Vec<usize> = Vec::new();
         let paths = self
             .refine
-            .then(|| Paths::new(increments, source, self.epsilon, (pool.outputs(), pool.inputs()), ws))
+            .then(|| {
+                let pairs = (0..pool.outputs()).map(|i| pool.window(i).len().saturating_sub(1)).sum();
+                Paths::new(increments, source, self.epsilon, (pairs, pool.inputs()), ws)
+            })
             .flatten();
         for i in 0..outputs {
             let window = pool.window(i);
@@ -550,8 +553,9 @@ impl Joins {
             let mut deviation = by_norm.min(by_reach).max(f64::MIN_POSITIVE);
             let mut slope = Unit::Relu.slopes(at(deviation), ball.kind);
             if let (Some(paths), false) = (paths, slope.is_exact()) {
-                deviation = deviation.min(self.by_paths(paths, begin, winner, member, input, ws));
-                slope = Unit::Relu.slopes(at(deviation.max(f64::MIN_POSITIVE)), ball.kind);
+                deviation =
+                    deviation.min(self.by_paths(paths, begin, winner, member, input, ws)).max(f64::MIN_POSITIVE);
+                slope = Unit::Relu.slopes(at(deviation), ball.kind);
             }
             let (middle, delta) = centre(slope);
             if middle == 0.0 && delta == 0.0 {
@@ -581,11 +585,13 @@ impl Joins {
         let mut row = ws.zeros(input.moves.len());
         row[member] += 1.0;
         let (mut run, mut from_window): (f64, f64) = (-1.0, 0.0);
+        let mut largest_errors: f64 = 0.0;
         for join in self.joins[begin..].iter().rev() {
             if let Some(unit) = join.unit {
                 let u = &self.uncertain[unit as usize - self.first];
-                from_window =
-                    rounding::add_up(from_window, rounding::mul_up(run.abs(), rounding::mul_up(u.delta, u.deviation)));
+                let error = rounding::mul_up(u.delta, u.deviation);
+                largest_errors = rounding::add_up(largest_errors, error);
+                from_window = rounding::add_up(from_window, rounding::mul_up(run.abs(), error));
             }
             let part = join.centre * run;
             row[join.member as usize] += part;
@@ -603,7 +609,7 @@ impl Joins {
             .map(|j| input.reach[j])
             .fold(0.0, rounding::add_up);
         let bound = paths.functional(row, None, 4 * (joins + 1), ws);
-        [from_window, rounding::mul_up(loose, rounding::add_up(spread, from_window))]
+        [from_window, rounding::mul_up(loose, rounding::add_up(spread, largest_errors))]
             .into_iter()
             .fold(bound, rounding::add_up)
     }

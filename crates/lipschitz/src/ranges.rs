@@ -6,7 +6,7 @@
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
-use crate::increments::{Arithmetic, Increments};
+use crate::increments::{Arithmetic, Increments, LOST};
 
 /// Most work (multiply-adds) spent on the functionals of one stage.
 const AFFORDABLE: usize = 2_000_000_000;
@@ -20,7 +20,12 @@ pub(crate) struct Paths<'a> {
     errors: Vec<f64>,
     /// `|F| eps + |G| errors` of every element of the source.
     spread: Vec<f64>,
+    /// What underflow can take from a functional.
+    lost: f64,
 }
+
+/// Most that underflow may take from a functional; ordinary networks lose about 1e-240.
+const MOST_LOST: f64 = 1e-150;
 
 impl<'a> Paths<'a> {
     /// Paths to `source`; `None` if `count` functionals, each with `work` multiply-adds of its own, cost too much.
@@ -44,13 +49,28 @@ impl<'a> Paths<'a> {
             .forward_to(
                 source,
                 vec![vec![epsilon; increments.inputs]],
-                Arithmetic::Absolute,
+                Arithmetic::Lossy,
                 &mut |unit, at| at[0] = errors[unit],
                 ws,
             )
             .remove(0);
         spread.iter_mut().for_each(|s| *s = rounding::raise(*s, n));
-        Some(Self { increments, source, epsilon, errors, spread })
+        let mut from_units: f64 = 0.0;
+        let inputs = increments.backward_from(
+            source,
+            vec![vec![LOST; spread.len()]],
+            Arithmetic::Lossy,
+            &mut |unit, at| {
+                from_units += at[0] * errors[unit];
+                at[0] = LOST;
+            },
+            ws,
+        );
+        let lost = 2.0 * (epsilon * rounding::norm_up(&inputs[0]) + from_units);
+        if lost.is_nan() || lost > MOST_LOST || spread.iter().any(|s| !s.is_finite()) {
+            return None;
+        }
+        Some(Self { increments, source, epsilon, errors, spread, lost: lost.max(f64::MIN_POSITIVE) })
     }
 
     /// Bound of `|<row, dz>|` over the ball, where `dz` is the increment of the source. `row` was computed with at most
@@ -75,7 +95,10 @@ impl<'a> Paths<'a> {
         );
         let from_input = rounding::mul_up(self.epsilon, rounding::norm_up(&centre_row[0]));
         centre_row.into_iter().for_each(|r| ws.give(r));
-        rounding::add_up(rounding::add_up(from_input, rounding::raise(sum, terms + 1)), lost)
+        rounding::add_up(
+            rounding::add_up(from_input, rounding::raise(sum, terms + 1)),
+            rounding::add_up(lost, self.lost),
+        )
     }
 
     /// Bound of `|dv_i|` for row `i` of an operator that reads the source.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
-use crate::increments::{Arithmetic, Increments};
+use crate::increments::{Arithmetic, Increments, LOST};
 
 /// `K : (kappa dx, w e) -> (dy, w delta dv)`, over the units that take part.
 ///
@@ -21,7 +21,12 @@ pub(crate) struct Scaled<'a> {
     /// Row scales of the pre-activations, `>= w delta`, by place.
     row_scales: Vec<f64>,
     abs_norm: f64,
+    /// More than underflow can take from a product with the operator or its adjoint, as a norm.
+    lost: f64,
 }
+
+/// Most that underflow may take. Ordinary networks lose about 1e-240; beyond this one the certificate is given up.
+const MOST_LOST: f64 = 1e-150;
 
 impl fmt::Debug for Scaled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,14 +51,31 @@ impl<'a> Scaled<'a> {
         if !usable(inverse_kappa) || !inverse_weights.iter().chain(&row_scales).all(|&x| usable(x)) {
             return None;
         }
-        let mut this = Self { increments, inverse_kappa, place, inverse_weights, row_scales, abs_norm: f64::INFINITY };
-        this.abs_norm = this.bound_abs_norm(ws);
+        let mut this =
+            Self { increments, inverse_kappa, place, inverse_weights, row_scales, abs_norm: f64::INFINITY, lost: 0.0 };
+        this.lost = this.bound_lost(ws);
+        if this.lost.is_nan() || this.lost > MOST_LOST {
+            return None;
+        }
+        // A rounding bound is at least 1e-16 times this, and so covers what underflow takes from any vector that an
+        // iteration goes on with.
+        this.abs_norm = rounding::add_up(this.bound_abs_norm(ws), 1e60 * this.lost);
         Some(this)
     }
 
     /// The `kappa` that the columns really have, rounded up.
     pub fn kappa(&self) -> f64 {
         rounding::div_up(1.0, self.inverse_kappa)
+    }
+
+    /// What a pass makes of nothing but losses, forwards and backwards.
+    fn bound_lost(&self, ws: &mut Workspace) -> f64 {
+        let (mut x, mut y) = (vec![0.0; self.cols()], vec![0.0; self.rows()]);
+        self.pass(&x, &mut y, Arithmetic::Lossy, ws);
+        let forward = rounding::norm_up(&y);
+        y.fill(0.0);
+        self.pass_adjoint(&y, &mut x, Arithmetic::Lossy, ws);
+        2.0 * rounding::add_up(forward, rounding::norm_up(&x))
     }
 
     /// `norm(|K|)^2 <= max_i (|K|^T |K| x)_i / x_i` for any positive x (Collatz and Wielandt); the first step has ones,
@@ -65,7 +87,8 @@ impl<'a> Scaled<'a> {
             let mut next = vec![0.0; x.len()];
             self.apply_abs(&x, &mut y, ws);
             self.apply_abs_adjoint(&y, &mut next, ws);
-            let ratio = next.iter().zip(&x).map(|(&n, &x)| rounding::div_up(n, x)).fold(0.0, f64::max);
+            let ratios: Vec<f64> = next.iter().zip(&x).map(|(&n, &x)| rounding::div_up(n, x)).collect();
+            let ratio = rounding::max_or_infinite(&ratios);
             best = best.min(ratio);
             // Positive again, whatever vanished, and of the size of one.
             let largest = rounding::max_or_infinite(&next);
@@ -80,7 +103,8 @@ impl<'a> Scaled<'a> {
     fn pass(&self, x: &[f64], y: &mut [f64], arithmetic: Arithmetic, ws: &mut Workspace) {
         let (inputs, outputs) = (self.increments.inputs, self.increments.outputs());
         let mut dx = ws.take(inputs);
-        dx.iter_mut().zip(x).for_each(|(d, x)| *d = x * self.inverse_kappa);
+        let lost = if arithmetic == Arithmetic::Lossy { LOST } else { 0.0 };
+        dx.iter_mut().zip(x).for_each(|(d, x)| *d = x * self.inverse_kappa + lost);
         let (y_out, y_units) = y.split_at_mut(outputs);
         let dy = self.increments.forward(
             vec![dx],
@@ -88,8 +112,8 @@ impl<'a> Scaled<'a> {
             &mut |unit, at| match self.place[unit] {
                 Some(place) => {
                     let place = place as usize;
-                    y_units[place] = at[0] * self.row_scales[place];
-                    at[0] = x[inputs + place] * self.inverse_weights[place];
+                    y_units[place] = at[0] * self.row_scales[place] + lost;
+                    at[0] = x[inputs + place] * self.inverse_weights[place] + lost;
                 }
                 None => at[0] = 0.0,
             },
@@ -105,6 +129,7 @@ impl<'a> Scaled<'a> {
         let (inputs, outputs) = (self.increments.inputs, self.increments.outputs());
         let mut gy = ws.take(outputs);
         gy.copy_from_slice(&y[..outputs]);
+        let lost = if arithmetic == Arithmetic::Lossy { LOST } else { 0.0 };
         let (x_in, x_units) = x.split_at_mut(inputs);
         // A unit whose step nothing reads is not visited.
         x_units.fill(0.0);
@@ -114,15 +139,15 @@ impl<'a> Scaled<'a> {
             &mut |unit, at| match self.place[unit] {
                 Some(place) => {
                     let place = place as usize;
-                    x_units[place] = at[0] * self.inverse_weights[place];
-                    at[0] = y[outputs + place] * self.row_scales[place];
+                    x_units[place] = at[0] * self.inverse_weights[place] + lost;
+                    at[0] = y[outputs + place] * self.row_scales[place] + lost;
                 }
                 None => at[0] = 0.0,
             },
             ws,
         );
         for gx in gx {
-            x_in.iter_mut().zip(&gx).for_each(|(x, g)| *x = g * self.inverse_kappa);
+            x_in.iter_mut().zip(&gx).for_each(|(x, g)| *x = g * self.inverse_kappa + lost);
             ws.give(gx);
         }
     }
@@ -161,6 +186,7 @@ impl LinearOperator for Scaled<'_> {
     fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
         let ones = vec![1.0; self.cols()];
         self.apply_abs(weights.unwrap_or(&ones), norms, ws);
+        norms.iter_mut().for_each(|n| *n = rounding::add_up(*n, self.lost));
     }
 
     fn rounding_length(&self) -> usize {

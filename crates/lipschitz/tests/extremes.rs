@@ -124,3 +124,65 @@ fn a_global_constant_has_no_ball() {
         global_bound(&net, &NormOptions::default(), MethodRequest::Auto, &Quiet, &mut Workspace::new()).unwrap();
     assert!(global.upper >= 2f64.sqrt());
 }
+
+#[test]
+fn products_that_leave_the_range_of_numbers_do_not_vanish_from_the_certificate() {
+    // Nine tiny factors, then nine huge ones: the identity; beside it the input itself, so that the truth is two.
+    for (tiny, huge) in [(&[1e-45], &[1e45]), (&[1e-38], &[1e38])] {
+        let mut builder = NetworkBuilder::new(vec![1]).unwrap();
+        for k in 0..18 {
+            let (layer, shape) = dense(1, 1, if k < 9 { tiny } else { huge })(&[1]).unwrap();
+            let inputs = vec![builder.last()];
+            builder
+                .push(Node { name: format!("n{k}"), kind: "test".into(), layer, inputs, shape, parameters: 0 })
+                .unwrap();
+        }
+        let inputs = vec![0, builder.last()];
+        let add =
+            Node { name: "sum".into(), kind: "add".into(), layer: Layer::Add, inputs, shape: vec![1], parameters: 0 };
+        builder.push(add).unwrap();
+        let net = builder.build().unwrap();
+        for method in METHODS {
+            let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+            assert!(global.upper >= 1.99, "{method:?}: {}", global.upper);
+            let options = options(Kind::Centred, 1.0, method);
+            if let Ok(local) = bound(&net, &tensor(&[1], &[0.0]), &options, &Quiet, &mut Workspace::new()) {
+                assert!(local[0].upper >= 1.99, "{method:?}: {}", local[0].upper);
+            }
+        }
+    }
+    // Overflow that meets a zero weight: what is no number must not count as small.
+    let diagonal = |k: usize| dense(2, 2, if k < 9 { &[1e45, 0.0, 0.0, 1e45] } else { &[1e-45, 0.0, 0.0, 1e-45] });
+    let net = chain(&[2], (0..18).map(diagonal).collect());
+    let method = MethodRequest::Certificate;
+    let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+    assert!(global.upper >= 0.99, "{}", global.upper);
+}
+
+#[test]
+fn branches_of_unequal_depth_are_bounded() {
+    let mut builder = NetworkBuilder::new(vec![2]).unwrap();
+    let mut count = 0;
+    let mut add = |builder: &mut NetworkBuilder, inputs: Vec<usize>, built: Built| {
+        let (layer, shape) = built.unwrap();
+        count += 1;
+        let node = Node { name: format!("n{count}"), kind: "test".into(), layer, inputs, shape, parameters: 0 };
+        builder.push(node).unwrap()
+    };
+    let mut ends = Vec::new();
+    for depth in [4, 2] {
+        let mut at = 0;
+        for _ in 0..depth {
+            at = add(&mut builder, vec![at], dense(2, 2, &[1.0, 0.5, -0.5, 1.0])(&[2]));
+            at = add(&mut builder, vec![at], relu()(&[2]));
+        }
+        ends.push(at);
+    }
+    add(&mut builder, ends, Ok((Layer::Add, vec![2])));
+    let net = builder.build().unwrap();
+    let x0 = tensor(&[2], &[0.1, -0.2]);
+    let options = options(Kind::Centred, 1.0, MethodRequest::Certificate);
+    let result = bound(&net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
+    let norm = 1.25f64.sqrt();
+    assert!(result.lower <= result.upper && result.upper <= (norm.powi(4) + norm.powi(2)) * 1.01, "{result:?}");
+}
