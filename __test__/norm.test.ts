@@ -3,6 +3,7 @@ import test from 'ava'
 import fc from 'fast-check'
 
 import { conv2d, linear, norm, relu, sequential } from '../dist/index.js'
+import type { NormOptions, NormResult } from '../dist/index.js'
 import { matrixOf, spectralNorm } from './helpers/linalg.js'
 import { fit, layerPlans, toLayer, volume } from './helpers/networks.js'
 import { createRandom } from './helpers/random.js'
@@ -80,6 +81,28 @@ test('a norm that runs out of steps is a wider bracket and says so', async (t) =
   t.is(few.steps, 3)
   t.true(few.lower <= many.upper && many.lower <= few.upper, 'two brackets of one number overlap')
   t.true(many.upper - many.lower < few.upper - few.lower)
+})
+
+test('the guarantee is the one asked for, and so is the probability that it fails', async (t) => {
+  const random = createRandom(5)
+  const weight = { shape: [8, 8, 3, 3], data: Float64Array.from({ length: 576 }, () => random.gaussian()) }
+  const compute = (options: Partial<NormOptions>): Promise<NormResult> =>
+    norm(conv2d({ weight, padding: 1 }), { input: [8, 16, 16], seed: 1, tolerance: 1e-6, maxSteps: 40, ...options })
+  const proven = await compute({ guarantee: 'deterministic' })
+  t.is(proven.guarantee, 'deterministic')
+  t.is(proven.failureProbability, 0)
+  t.is(proven.seed, undefined)
+  const likely = await compute({ guarantee: 'probabilistic' })
+  t.is(likely.guarantee, 'probabilistic')
+  t.is(likely.failureProbability, 1e-9)
+  t.is(likely.method, 'lanczos')
+  t.is(likely.seed, 1)
+  const lessLikely = await compute({ guarantee: 'probabilistic', failureProbability: 0.01 })
+  t.is(lessLikely.failureProbability, 0.01)
+  t.true(lessLikely.upper < likely.upper, 'the same steps prove more where more may go wrong')
+  for (const one of [proven, likely]) {
+    for (const other of [proven, likely]) t.true(one.lower <= other.upper)
+  }
 })
 
 test('the norm of zero is zero', async (t) => {

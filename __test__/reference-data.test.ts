@@ -76,7 +76,10 @@ for (const { title, excess, options } of [
       const { exact } = curve[index] ?? { exact: NaN }
       t.true(exact <= upper * (1 + 1e-9), `epsilon ${epsilon}: ${upper} is below ${exact}`)
       t.true(upper <= exact * excess, `epsilon ${epsilon}: ${upper} is more than ${excess} times ${exact}`)
-      t.true(product.lower <= exact * excess, `epsilon ${epsilon}: ${product.lower} is above ${exact}`)
+      t.true(
+        product.lower <= product.upper && product.upper <= product.lower * excess,
+        `epsilon ${epsilon}: [${product.lower}, ${product.upper}] is wider than ${excess}`,
+      )
       t.true(lower <= exact * (1 + 1e-9))
     })
   })

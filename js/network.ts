@@ -5,7 +5,7 @@ import type { RunOptions } from './cancellation.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layers.js'
 import { native } from './native.js'
-import type { NativeNetwork, NativeTensor } from './native.js'
+import type { NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
 import { argumentError, nonNegative, oneOf, optional, parseOptions, shape, text } from './options.js'
@@ -115,7 +115,7 @@ export class Network {
       kind: optional(oneOf('centred', 'uniform')),
       method: optional(boundMethod),
     })
-    const centre = this.#input(input, 'bound: input')
+    const centre = toNative(toTensor(input, 'bound: input'))
     const request = {
       ...nativeNormOptions(parsed),
       epsilons: [parsed.epsilon].flat(),
@@ -149,7 +149,7 @@ export class Network {
    *   `ERR_LIPBOUND_DISPOSED`
    */
   async evaluate(input: TensorLike): Promise<Tensor> {
-    const given = this.#input(input, 'evaluate: input')
+    const given = toNative(toTensor(input, 'evaluate: input'))
     return await run({}, () => this.#alive().evaluate(given))
   }
 
@@ -161,16 +161,6 @@ export class Network {
   /** The same as {@link Network.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
-  }
-
-  /** An input, without the batch dimension that files of single inputs often have. */
-  #input(input: TensorLike, subject: string): NativeTensor {
-    const { shape, data } = toNative(toTensor(input, subject))
-    const { inputShape } = this.summary
-    const [first, ...rest] = shape
-    const batchOfOne =
-      first === 1 && rest.length === inputShape.length && rest.every((extent, axis) => extent === inputShape[axis])
-    return { shape: batchOfOne ? rest : shape, data }
   }
 
   #alive(): NativeNetwork {

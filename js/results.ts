@@ -113,7 +113,11 @@ export interface BoundResult {
   readonly upper: number
   /** Largest ratio actually attained, a lower bound of the constant; 0 where none was looked for. */
   readonly lower: number
-  /** Bracket of the product of the steps' constants, whether or not `upper` is that product. */
+  /**
+   * Product of the ends of the steps' norm brackets, whether or not `upper` is that product: how much of it is owed to
+   * norms being brackets. The steps are taken at this result's radii, which are rounded up on the way, so its lower end
+   * may exceed what the layerwise formula gives in exact arithmetic. It is no lower bound of the constant.
+   */
   readonly product: Bracket
   /** Radius of the ball, in the l2 norm and the units of the input; `Infinity` for a global bound. */
   readonly epsilon: number

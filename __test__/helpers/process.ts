@@ -15,6 +15,9 @@ export function repositoryFile(path: string): string {
   return `${root}${path}`
 }
 
+/** Milliseconds, more than anything here takes: what hangs is ended then, and fails its test. */
+const PATIENCE = 180_000
+
 /** Runs Node and waits for it to end. */
 export function runNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
@@ -22,6 +25,7 @@ export function runNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): P
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: PATIENCE,
     })
     const output = { stdout: '', stderr: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
@@ -39,15 +43,12 @@ export function lipbound(...args: string[]): Promise<Ended> {
 }
 
 /** Runs a probe, a script that prints one JSON object, in a fresh process without the test runner in it. */
-export async function probe(
-  name: string,
-  flags: readonly string[] = [],
-  env: NodeJS.ProcessEnv = {},
-): Promise<unknown> {
-  const { status, stdout, stderr } = await runNode(
-    ['--expose-gc', ...flags, '--import=@oxc-node/core/register', `__test__/probes/${name}.ts`],
-    env,
-  )
+export async function probe(name: string): Promise<unknown> {
+  const { status, stdout, stderr } = await runNode([
+    '--expose-gc',
+    '--import=@oxc-node/core/register',
+    `__test__/probes/${name}.ts`,
+  ])
   if (status !== 0) throw new Error(`probe ${name} ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
 }

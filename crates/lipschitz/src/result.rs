@@ -102,7 +102,9 @@ pub struct BoundResult {
     pub upper: f64,
     /// The constant is at least this: the largest ratio that was attained.
     pub lower: f64,
-    /// Bracket of the layerwise formula itself: how much of `upper` is owed to norms not being exact.
+    /// Product of the ends of the steps' brackets, at the radii and slopes of this result: how much of a layerwise
+    /// `upper` is owed to norms not being exact. Radii are rounded up on the way, so the lower end may exceed what the
+    /// formula gives in exact arithmetic; it is no lower bound of the constant.
     pub product: (f64, f64),
     /// Radius; infinite for a global bound.
     pub epsilon: f64,
