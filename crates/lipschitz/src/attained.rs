@@ -13,8 +13,14 @@ use crate::{
     plan::{Action, Plan},
 };
 
-/// Products with the Jacobian and its transpose in the search for its top singular vector.
-const POWER_STEPS: usize = 30;
+/// Most steps of the Lanczos process that looks for the Jacobian's top singular vector.
+const LANCZOS_STEPS: usize = 16;
+
+/// Growth of the largest Ritz value in a step below which the search ends.
+const WORTHWHILE: f64 = 1e-3;
+
+/// What a quotient must promise beyond the ratio that is already had: less may be rounding.
+const MORE: f64 = 1.0 + 1e-6;
 
 /// Distances tried, as fractions of epsilon: the largest ratio may lie at the rim, or close to a kink at x0.
 const STEPS: [f64; 3] = [1.0, 1e-2, 1e-4];
@@ -26,14 +32,20 @@ pub(crate) struct Question<'a> {
     pub nominal: Option<&'a Nominal>,
     pub inputs: usize,
     pub epsilon: f64,
+    /// The upper bound: no ratio is larger.
+    pub upper: f64,
     pub seed: u64,
     /// The constant of each stage, if every slope at x0 is certain.
     pub smooth_gains: Option<Vec<f64>>,
 }
 
-/// The largest ratio attained, less its rounding.
+/// The largest ratio attained, less its rounding; 0 where rounding would leave nothing of any ratio.
+///
+/// `direction` holds the top singular vector of the Jacobian at x0 from an earlier question about the same x0, and then
+/// this one's.
 pub(crate) fn lower_bound(
     question: &Question<'_>,
+    direction: &mut Option<Vec<f64>>,
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<f64, BoundError> {
@@ -45,52 +57,94 @@ pub(crate) fn lower_bound(
             &of_zero
         }
     };
-    let jacobian = Jacobian { plan: question.plan, nominal };
     // Around zero any distance is inside the "ball" of a global bound.
     let epsilon = if question.epsilon.is_finite() { question.epsilon } else { 1.0 };
 
-    let mut v = start::gaussian(&vec![true; question.inputs], question.seed, u64::MAX);
-    for _ in 0..POWER_STEPS {
+    // The error of the point's evaluation is about as large again: where that leaves nothing, do not begin.
+    let error = evaluation_error(question.plan, nominal, ws);
+    let has_quotients = epsilon > 0.0 && 2.0 * error < epsilon * question.upper;
+    if question.smooth_gains.is_none() && !has_quotients {
+        return Ok(0.0);
+    }
+    let jacobian = Jacobian::new(question.plan, nominal);
+    let v = match direction {
+        Some(v) => &*v,
+        None => &*direction.insert(jacobian.top_direction(question.seed, monitor, ws)?),
+    };
+    let mut best: f64 = 0.0;
+    if let Some(gains) = &question.smooth_gains {
+        best = best.max(jacobian.ratio(v, gains, ws));
+    }
+    if !has_quotients {
+        return Ok(best);
+    }
+    let quotients = Quotients { plan: question.plan, nominal, epsilon, error };
+    // Near a smooth x0 quotients are what the Jacobian says.
+    let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
+    let mut promising: Option<(f64, Vec<f64>)> = None;
+    for step in fractions.iter().flat_map(|&fraction| [fraction, -fraction]) {
         if monitor.cancelled() {
             return Err(BoundError::Cancelled);
         }
-        let image = jacobian.apply(&v, ws);
-        let next = jacobian.apply_adjoint(&image, ws);
-        let size = rounding::norm_up(&next);
-        if !(size > 0.0 && size.is_finite()) {
-            break;
+        let Some((x, distance)) = quotients.point(v, step) else { continue };
+        let estimate = quotients.estimate(&x, distance, ws);
+        if estimate > promising.as_ref().map_or(best * MORE, |(ratio, _)| *ratio) {
+            promising = Some((estimate, x));
         }
-        v = next.into_iter().map(|x| x / size).collect();
     }
-    let mut best: f64 = 0.0;
-    if let Some(gains) = &question.smooth_gains {
-        best = best.max(jacobian.ratio(&v, gains, ws));
-    }
-    if epsilon > 0.0 {
-        let size = rounding::norm_up(&v);
-        let error = evaluation_error(question.plan, nominal, ws);
-        for (sign, fraction) in STEPS.into_iter().flat_map(|f| [(1.0, f), (-1.0, f)]) {
-            let x0 = &nominal.values[0];
-            // The margin keeps the point inside the ball whatever the sum rounds to.
-            let step = sign * fraction * epsilon * (1.0 - 1e-9) / size;
-            let x: Vec<f64> = x0.iter().zip(&v).map(|(x, d)| x + step * d).collect();
-            let moved: Vec<f64> = x.iter().zip(x0).map(|(a, b)| a - b).collect();
-            let distance = rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF);
-            if !(distance > 0.0 && distance <= epsilon) {
-                continue;
-            }
-            let there = Nominal::new(question.plan, &x, ws);
-            if there.overflow().is_some() {
-                continue;
-            }
-            let both = rounding::add_up(error, evaluation_error(question.plan, &there, ws));
-            let last = nominal.values.len() - 1;
-            let change: Vec<f64> = there.values[last].iter().zip(&nominal.values[last]).map(|(a, b)| a - b).collect();
-            let change = rounding::norm_down(&change) * (1.0 - 4.0 * rounding::UNIT_ROUNDOFF);
-            best = best.max(rounding::div_down(rounding::add_down(change, -both), distance));
-        }
+    if let Some((_, x)) = promising {
+        best = best.max(quotients.attained(&x, ws));
     }
     Ok(best)
+}
+
+/// Ratios `norm(f(x) - f(x0)) / norm(x - x0)`.
+struct Quotients<'a> {
+    plan: &'a Plan,
+    nominal: &'a Nominal,
+    epsilon: f64,
+    /// Bound of the error of the computed `f(x0)`.
+    error: f64,
+}
+
+impl Quotients<'_> {
+    /// The point at `step` times epsilon in the direction `v`, and its distance from x0 rounded up, if it is inside the
+    /// ball and not x0 itself.
+    fn point(&self, v: &[f64], step: f64) -> Option<(Vec<f64>, f64)> {
+        // The margin keeps the point inside the ball whatever the sum rounds to.
+        let step = step * self.epsilon * (1.0 - 1e-9) / rounding::norm_up(v);
+        let x: Vec<f64> = self.nominal.values[0].iter().zip(v).map(|(x, d)| x + step * d).collect();
+        let distance = self.distance(&x);
+        (distance > 0.0 && distance <= self.epsilon).then_some((x, distance))
+    }
+
+    fn distance(&self, x: &[f64]) -> f64 {
+        let moved: Vec<f64> = x.iter().zip(&self.nominal.values[0]).map(|(a, b)| a - b).collect();
+        rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF)
+    }
+
+    /// The norm of the change of the computed output, rounded down.
+    fn change(&self, output: &[f64]) -> f64 {
+        let at_x0 = &self.nominal.values[self.nominal.values.len() - 1];
+        let change: Vec<f64> = output.iter().zip(at_x0).map(|(a, b)| a - b).collect();
+        rounding::norm_down(&change) * (1.0 - 4.0 * rounding::UNIT_ROUNDOFF)
+    }
+
+    /// The ratio as computed, its rounding not looked at.
+    fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> f64 {
+        self.change(&self.plan.forward(x, ws).pop().expect("there is at least the input")) / distance
+    }
+
+    /// The ratio less its rounding; 0 where the evaluation overflows.
+    fn attained(&self, x: &[f64], ws: &mut Workspace) -> f64 {
+        let there = Nominal::new(self.plan, x, ws);
+        if there.overflow().is_some() {
+            return 0.0;
+        }
+        let both = rounding::add_up(self.error, evaluation_error(self.plan, &there, ws));
+        let change = self.change(&there.values[there.values.len() - 1]);
+        rounding::div_down(rounding::add_down(change, -both), self.distance(x))
+    }
 }
 
 /// Bound of the norm of the rounding error of a forward pass: local errors, carried along by cheap bounds of the
@@ -127,9 +181,67 @@ fn evaluation_error(plan: &Plan, nominal: &Nominal, ws: &mut Workspace) -> f64 {
 struct Jacobian<'a> {
     plan: &'a Plan,
     nominal: &'a Nominal,
+    /// For each stage that is a pool, the index of each window's largest element.
+    winners: Vec<Vec<usize>>,
 }
 
-impl Jacobian<'_> {
+impl<'a> Jacobian<'a> {
+    fn new(plan: &'a Plan, nominal: &'a Nominal) -> Self {
+        let winners = plan
+            .stages
+            .iter()
+            .map(|stage| match &stage.action {
+                Action::Pool(pool) => winners(pool, &nominal.values[stage.inputs[0]]),
+                _ => Vec::new(),
+            })
+            .collect();
+        Self { plan, nominal, winners }
+    }
+
+    /// About the top right singular vector: Lanczos on `J J^T`, on the side of the output, which is the small one. Kept
+    /// orthogonal by hand, since the vectors are few and short.
+    fn top_direction(&self, seed: u64, monitor: &dyn BoundMonitor, ws: &mut Workspace) -> Result<Vec<f64>, BoundError> {
+        let outputs = self.nominal.values[self.nominal.values.len() - 1].len();
+        let mut next = start::gaussian(&vec![true; outputs], seed, u64::MAX);
+        // Orthonormal vectors, and the tridiagonal matrix of `J J^T` between them.
+        let mut basis: Vec<Vec<f64>> = Vec::new();
+        let mut t = Tridiagonal::default();
+        let mut reached = 0.0;
+        while basis.len() < LANCZOS_STEPS.min(outputs) {
+            if monitor.cancelled() {
+                return Err(BoundError::Cancelled);
+            }
+            let size = dot(&next, &next).sqrt();
+            // Where nothing is left the space is complete.
+            if !size.is_finite() || size <= reached * 1e-12 {
+                break;
+            }
+            if !basis.is_empty() {
+                t.beside.push(size);
+            }
+            next.iter_mut().for_each(|x| *x /= size);
+            let mut image = self.apply(&self.apply_adjoint(&next, ws), ws);
+            t.diagonal.push(dot(&next, &image));
+            basis.push(std::mem::take(&mut next));
+            for q in &basis {
+                let along = dot(q, &image);
+                image.iter_mut().zip(q).for_each(|(x, q)| *x -= along * q);
+            }
+            next = image;
+            let (value, _) = t.top();
+            if value <= reached * (1.0 + WORTHWHILE) {
+                break;
+            }
+            reached = value;
+        }
+        let (_, weights) = t.top();
+        let mut left = vec![0.0; outputs];
+        for (weight, q) in weights.iter().zip(&basis) {
+            left.iter_mut().zip(q).for_each(|(x, q)| *x += weight * q);
+        }
+        Ok(self.apply_adjoint(&left, ws))
+    }
+
     fn slope(unit: Unit, y: f64) -> f64 {
         match unit {
             Unit::Relu => f64::from(y > 0.0),
@@ -141,17 +253,6 @@ impl Jacobian<'_> {
                 }
             }
         }
-    }
-
-    /// The index of each window's largest element.
-    fn winners(&self, source: usize, pool: &crate::MaxPool) -> Vec<usize> {
-        let values = &self.nominal.values[source];
-        (0..pool.outputs())
-            .map(|i| {
-                let best = pool.window(i).iter().max_by(|&&a, &&b| values[a as usize].total_cmp(&values[b as usize]));
-                *best.expect("a window has an element") as usize
-            })
-            .collect()
     }
 
     fn forward(&self, v: &[f64], ws: &mut Workspace) -> Vec<Vec<f64>> {
@@ -173,7 +274,7 @@ impl Jacobian<'_> {
                     }
                     y
                 }
-                Action::Pool(pool) => self.winners(stage.inputs[0], pool).into_iter().map(|j| x[j]).collect(),
+                Action::Pool(_) => self.winners[index].iter().map(|&j| x[j]).collect(),
                 Action::Add => {
                     let mut sum = x.clone();
                     for &other in &stage.inputs[1..] {
@@ -213,7 +314,7 @@ impl Jacobian<'_> {
                 }
                 Action::Pool(pool) => {
                     let mut x = vec![0.0; pool.inputs()];
-                    for (g, j) in g.iter().zip(self.winners(stage.inputs[0], pool)) {
+                    for (g, &j) in g.iter().zip(&self.winners[index]) {
                         x[j] += g;
                     }
                     x
@@ -258,5 +359,51 @@ impl Jacobian<'_> {
         let image = rounding::add_down(rounding::norm_down(&values[last]), -errors[last]);
         let size = rounding::norm_up(v);
         if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) }
+    }
+}
+
+fn winners(pool: &crate::MaxPool, values: &[f64]) -> Vec<usize> {
+    (0..pool.outputs())
+        .map(|i| {
+            let best = pool.window(i).iter().max_by(|&&a, &&b| values[a as usize].total_cmp(&values[b as usize]));
+            *best.expect("a window has an element") as usize
+        })
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A small symmetric tridiagonal matrix without negative eigenvalues.
+#[derive(Debug, Default)]
+struct Tridiagonal {
+    diagonal: Vec<f64>,
+    beside: Vec<f64>,
+}
+
+/// Steps of the power method on a matrix of a few rows: nothing beside a pass through a network.
+const SMALL_STEPS: usize = 300;
+
+impl Tridiagonal {
+    /// The largest eigenvalue and its unit vector, about.
+    fn top(&self) -> (f64, Vec<f64>) {
+        let n = self.diagonal.len();
+        let mut x = vec![1.0 / (n as f64).sqrt(); n];
+        let mut value = 0.0;
+        for _ in 0..SMALL_STEPS {
+            let mut y: Vec<f64> = self.diagonal.iter().zip(&x).map(|(d, x)| d * x).collect();
+            for (i, b) in self.beside.iter().enumerate() {
+                y[i] += b * x[i + 1];
+                y[i + 1] += b * x[i];
+            }
+            value = dot(&y, &y).sqrt();
+            if !(value > 0.0 && value.is_finite()) {
+                break;
+            }
+            y.iter_mut().for_each(|y| *y /= value);
+            x = y;
+        }
+        (value, x)
     }
 }

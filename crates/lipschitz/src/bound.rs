@@ -85,12 +85,14 @@ pub fn global_bound(
 struct Memory {
     norms: Vec<Remembered>,
     searches: Vec<Option<Search>>,
+    /// The top singular vector of the Jacobian at x0, once it was looked for.
+    direction: Option<Vec<f64>>,
 }
 
 impl Memory {
     fn new(network: &Network) -> Self {
         let stages = network.plan().stages.len();
-        Self { norms: vec![None; stages], searches: vec![None; stages] }
+        Self { norms: vec![None; stages], searches: vec![None; stages], direction: None }
     }
 }
 
@@ -179,6 +181,10 @@ impl Request<'_> {
             let options = NormOptions { failure_probability: share, stream, ..self.norm };
             let step =
                 ball.stage(index, stage, &flows, &increments, &options, &mut memory.norms[index], monitor, ws)?;
+            if k + 1 == epsilons {
+                // Nothing will ask again, and masks are as large as layers.
+                memory.norms[index] = None;
+            }
             let epsilon_in = flows[stage.inputs[0]].radius;
             let mut output = step.output;
             let mut failure_probability = step.norm.failure_probability;
@@ -228,10 +234,12 @@ impl Request<'_> {
                 nominal: ball.nominal,
                 inputs,
                 epsilon,
+                upper: last.gain,
                 seed: self.norm.seed,
                 // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
                 smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
             },
+            &mut memory.direction,
             monitor,
             ws,
         )?;

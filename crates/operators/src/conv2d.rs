@@ -14,14 +14,15 @@ use crate::{ConvShape, LinearOperator, Scale, ScaledConv, ShapeError, Workspace,
 
 /// The convolution of one example, as a matrix from the flat input to the flat output (both channel-major).
 ///
-/// The weights are packed for the kernels when they are first used, and so are their magnitudes and their squares, each
-/// for both directions: 16 bytes a weight.
+/// The weights are packed for the kernels when they are first used, and so are their magnitudes and their squares: 8 bytes
+/// a weight and direction. Of the latter two the forward direction is what bounds need.
 pub struct Conv2d {
     shape: ConvShape,
     weights: Arc<[f64]>,
     isa: Isa,
     packed: OnceLock<PackedConv<f64>>,
     absolute: OnceLock<PackedConv<f64>>,
+    absolute_adjoint: OnceLock<PackedConv<f64>>,
     squared: OnceLock<PackedConv<f64>>,
     abs_norm: OnceLock<f64>,
 }
@@ -63,6 +64,7 @@ impl Conv2d {
             isa: isa(),
             packed: OnceLock::new(),
             absolute: OnceLock::new(),
+            absolute_adjoint: OnceLock::new(),
             squared: OnceLock::new(),
             abs_norm: OnceLock::new(),
         })
@@ -97,16 +99,29 @@ impl Conv2d {
         self.packed.get_or_init(|| self.pack(&self.weights))
     }
 
-    fn mapped(&self, map: impl Fn(f64) -> f64) -> PackedConv<f64> {
-        self.pack(&self.weights.iter().map(|&w| map(w)).collect::<Vec<_>>())
+    fn mapped(&self, map: impl Fn(f64) -> f64) -> Vec<f64> {
+        self.weights.iter().map(|&w| map(w)).collect()
     }
 
+    fn pack_forward(&self, weights: &[f64]) -> PackedConv<f64> {
+        PackedConv::forward_only(&self.shape, weights, self.isa)
+            .expect("geometry and instruction set have been checked")
+    }
+
+    /// The magnitudes for the forward direction; where both are packed already, those.
     fn absolute(&self) -> &PackedConv<f64> {
-        self.absolute.get_or_init(|| self.mapped(f64::abs))
+        match self.absolute_adjoint.get() {
+            Some(both) => both,
+            None => self.absolute.get_or_init(|| self.pack_forward(&self.mapped(f64::abs))),
+        }
+    }
+
+    fn absolute_adjoint(&self) -> &PackedConv<f64> {
+        self.absolute_adjoint.get_or_init(|| self.pack(&self.mapped(f64::abs)))
     }
 
     fn squared(&self) -> &PackedConv<f64> {
-        self.squared.get_or_init(|| self.mapped(rounding::square_or_tiny))
+        self.squared.get_or_init(|| self.pack_forward(&self.mapped(rounding::square_or_tiny)))
     }
 
     /// Row sums are at most those of a row that reads no padding; column sums at most those of an element that every
@@ -180,7 +195,7 @@ impl LinearOperator for Conv2d {
 
     fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
         check_lengths(self, x.len(), y.len());
-        adjoint(self.absolute(), y, x, ws);
+        adjoint(self.absolute_adjoint(), y, x, ws);
         let n = self.rounding_length();
         x.iter_mut().for_each(|x| *x = rounding::raise(*x, n));
     }

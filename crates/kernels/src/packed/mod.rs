@@ -118,12 +118,12 @@ impl<T: Element> Default for Fused<'_, T> {
     }
 }
 
-/// A convolution with its weights packed for both directions. See the [module documentation](self).
+/// A convolution with its weights packed for both directions, or forwards alone. See the [module documentation](self).
 #[derive(Clone, Debug)]
 pub struct PackedConv<T: Element> {
     shape: ConvShape,
     forward: Plan<T>,
-    adjoint: Plan<T>,
+    adjoint: Option<Plan<T>>,
 }
 
 impl<T: Element> PackedConv<T> {
@@ -133,6 +133,23 @@ impl<T: Element> PackedConv<T> {
     /// # Errors
     /// If the geometry is no convolution, the weights have another length, or the processor lacks `isa`.
     pub fn new<W: Copy + Into<T>>(shape: &ConvShape, weights: &[W], isa: Isa) -> Result<Self, PackError> {
+        Self::pack(shape, weights, isa, true)
+    }
+
+    /// As [`Self::new`], without the weights of the adjoint: half the memory.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn forward_only<W: Copy + Into<T>>(shape: &ConvShape, weights: &[W], isa: Isa) -> Result<Self, PackError> {
+        Self::pack(shape, weights, isa, false)
+    }
+
+    fn pack<W: Copy + Into<T>>(
+        shape: &ConvShape,
+        weights: &[W],
+        isa: Isa,
+        both_directions: bool,
+    ) -> Result<Self, PackError> {
         shape.validate().map_err(PackError::Shape)?;
         if weights.len() != shape.weight_len() {
             return Err(PackError::Weights { expected: shape.weight_len(), given: weights.len() });
@@ -154,7 +171,8 @@ impl<T: Element> PackedConv<T> {
         Ok(Self {
             shape: *shape,
             forward: Plan::new(&oriented, Direction::Forward, isa, weight),
-            adjoint: Plan::new(&oriented, Direction::Adjoint, isa, |out, input, ky, kx| weight(input, out, ky, kx)),
+            adjoint: both_directions
+                .then(|| Plan::new(&oriented, Direction::Adjoint, isa, |out, input, ky, kx| weight(input, out, ky, kx))),
         })
     }
 
@@ -173,7 +191,8 @@ impl<T: Element> PackedConv<T> {
     /// Bytes of packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        size_of_val(&self.forward.weights[..]) + size_of_val(&self.adjoint.weights[..])
+        let bytes = |plan: &Plan<T>| size_of_val(&plan.weights[..]);
+        bytes(&self.forward) + self.adjoint.as_ref().map_or(0, bytes)
     }
 
     /// Elements of an input in the blocked layout.
@@ -225,10 +244,11 @@ impl<T: Element> PackedConv<T> {
     /// `x <- scale .* (a * A^T (input_scale .* y)) - b * x`; otherwise as [`Self::forward`].
     ///
     /// # Panics
-    /// If a slice has a wrong length.
+    /// If a slice has a wrong length, or the convolution was packed forwards alone.
     pub fn adjoint(&self, y: &[T], x: &mut [T], fused: &Fused<'_, T>, threads: &Threads, scratch: &mut Scratch) -> f64 {
         self.check(y.len(), x.len(), fused, [self.output_len(), self.input_len()]);
-        self.adjoint.run(y, x, fused, threads, scratch)
+        let adjoint = self.adjoint.as_ref().expect("the convolution was packed for both directions");
+        adjoint.run(y, x, fused, threads, scratch)
     }
 
     fn check(&self, from: usize, to: usize, fused: &Fused<'_, T>, expected: [usize; 2]) {
@@ -242,16 +262,16 @@ impl<T: Element> PackedConv<T> {
         }
     }
 
-    /// The `m` of the [rounding bound](self#rounding), the larger of both directions.
+    /// The `m` of the [rounding bound](self#rounding), the larger of the directions it was packed for.
     #[must_use]
     pub fn accumulation_length(&self) -> usize {
-        self.forward.accumulation.max(self.adjoint.accumulation)
+        self.adjoint.as_ref().map_or(0, |plan| plan.accumulation).max(self.forward.accumulation)
     }
 
-    /// The `k` of the rounding bound of the sum of squares, the larger of both directions.
+    /// The `k` of the rounding bound of the sum of squares, the larger of the directions it was packed for.
     #[must_use]
     pub fn square_sum_length(&self) -> usize {
-        self.forward.square_sum.max(self.adjoint.square_sum)
+        self.adjoint.as_ref().map_or(0, |plan| plan.square_sum).max(self.forward.square_sum)
     }
 }
 
