@@ -130,9 +130,10 @@ impl Quotients<'_> {
         rounding::norm_down(&change) * (1.0 - 4.0 * rounding::UNIT_ROUNDOFF)
     }
 
-    /// The ratio as computed, its rounding not looked at.
+    /// About what [`Self::attained`] will say, if rounding at the point is what it is at x0.
     fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> f64 {
-        self.change(&self.plan.forward(x, ws).pop().expect("there is at least the input")) / distance
+        let output = self.plan.forward(x, ws).pop().expect("there is at least the input");
+        (self.change(&output) - 2.0 * self.error) / distance
     }
 
     /// The ratio less its rounding; 0 where the evaluation overflows.
