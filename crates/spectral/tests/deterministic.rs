@@ -295,11 +295,17 @@ fn symbols_are_tight_for_plain_convolutions() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let threads = Threads::new(2).unwrap();
     let context = Context::quiet(&threads);
-    // Kernels that are large beside the input lose most: what wraps around is a larger part of the circulant.
-    for (largest, limit) in [(5, 1.1), (7, 1.15)] {
+    // Kernels that are large beside the input lose most, whatever the grid: the best of all grids of 16 to 21 points with
+    // shifts of eighths is up to 1.16 times the norm for random 7x7 kernels on 16x16 inputs without padding (150 tried),
+    // 1.06 for 5x5. The bracket takes an exact method there, and must stay within the limit of the small kernels.
+    for (largest, limit) in [(5, 1.1), (7, 1.2)] {
         let mut worst: f64 = 1.0;
         for trial in 0..90 {
-            let kernel = [rng.random_range(1..=largest), rng.random_range(1..=largest)];
+            let kernel = if trial % 2 == 0 {
+                [largest, largest]
+            } else {
+                [rng.random_range(1..=largest), rng.random_range(1..=largest)]
+            };
             let shape = ConvShape {
                 in_channels: rng.random_range(1..=3),
                 in_height: rng.random_range(16..=20),
@@ -323,6 +329,8 @@ fn symbols_are_tight_for_plain_convolutions() {
             let upper = fourier::upper_bound(&conv.convolution().unwrap(), &plan, &context).unwrap().unwrap();
             assert!(upper >= exact.lower);
             worst = worst.max(upper / exact.lower);
+            let norm = bracket(&conv, GuaranteeRequest::Deterministic, trial);
+            assert!(norm.upper >= exact.lower && norm.upper <= 1.1 * exact.lower, "{conv:?}: {norm:?}, {exact:?}");
         }
         assert!(worst <= limit, "kernels to {largest}: {worst}");
         println!("kernels to {largest}: at most {worst:.4} times the norm");
