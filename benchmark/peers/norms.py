@@ -1,64 +1,92 @@
-"""Power iteration (PyTorch, f32) and svds (SciPy, f64) for the norm of a convolution: seconds of one step pair.
+"""The norm of a convolution in PyTorch (power iteration, f32) and SciPy (svds, f64).
 
-Reads one JSON object a line: {"name", "weight": [o, c, k, k], "stride", "padding", "input": [c, h, w]}; answers one line
-each with what is installed. Weights are drawn here: only times are compared.
+Reads one JSON object a line: {"name", "shape": [o, c, k, k], "weight", "stride", "padding", "input": [c, h, w]}. Answers
+with the median seconds of a step, and, where the weights are given, with the time and the value of the whole norm.
 """
 import json
 import sys
 import time
 
-try:
-    import torch
-    import torch.nn.functional as F
-    torch.set_num_threads(2)
-except ImportError:
-    torch = None
+import torch
+import torch.nn.functional as F
+
 try:
     import numpy as np
     from scipy.sparse.linalg import LinearOperator, svds
 except ImportError:
     svds = None
 
+torch.set_num_threads(2)
 
-def pair_seconds(weight, stride, padding, shape, repeats=7):
-    """Median seconds of conv2d followed by conv_transpose2d, as power iteration runs them."""
-    w = torch.randn(weight)
-    x = torch.randn(1, *shape)
+
+class Convolution:
+    def __init__(self, weight, stride, padding, shape):
+        self.weight, self.stride, self.padding, self.shape = weight, stride, padding, shape
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+
+    def adjoint(self, y):
+        # What the stride leaves over at the far side is not read, and has no gradient.
+        back = F.conv_transpose2d(y, self.weight, stride=self.stride, padding=self.padding)
+        return F.pad(back, (0, self.shape[2] - back.shape[3], 0, self.shape[1] - back.shape[2]))
+
+
+def step_seconds(shape, stride, padding, size, repeats=9):
+    conv = Convolution(torch.randn(shape) / (shape[1] * shape[2] * shape[3]) ** 0.5, stride, padding, size)
+    x = torch.randn(1, *size)
     times = []
-    with torch.no_grad():
-        for _ in range(repeats + 2):
-            begin = time.perf_counter()
-            y = F.conv2d(x, w, stride=stride, padding=padding)
-            back = F.conv_transpose2d(y, w, stride=stride, padding=padding)
-            x = F.pad(back, (0, shape[2] - back.shape[3], 0, shape[1] - back.shape[2]))
-            x = x / x.norm()
-            times.append(time.perf_counter() - begin)
+    for _ in range(repeats + 2):
+        begin = time.perf_counter()
+        y = conv.forward(x)
+        x = conv.adjoint(y / y.norm())
+        x = x / x.norm()
+        times.append(time.perf_counter() - begin)
     return sorted(times[2:])[repeats // 2]
 
 
-def svds_seconds(weight, stride, padding, shape):
-    """Seconds of svds (one singular value) on the same operator, with PyTorch's f64 products."""
-    w = torch.randn(weight, dtype=torch.float64)
-    out = F.conv2d(torch.zeros(1, *shape, dtype=torch.float64), w, stride=stride, padding=padding).shape[1:]
-    def forward(v):
-        return F.conv2d(torch.from_numpy(np.ascontiguousarray(v)).reshape(1, *shape), w, stride=stride, padding=padding).flatten().numpy()
-    def adjoint(v):
-        back = F.conv_transpose2d(torch.from_numpy(np.ascontiguousarray(v)).reshape(1, *out), w, stride=stride, padding=padding)
-        return F.pad(back, (0, shape[2] - back.shape[3], 0, shape[1] - back.shape[2])).flatten().numpy()
-    n, m = int(np.prod(shape)), int(np.prod(out))
-    operator = LinearOperator((m, n), matvec=forward, rmatvec=adjoint, dtype=np.float64)
+def power_iteration(conv, tolerance=1e-4, most=1000):
+    torch.manual_seed(0)
+    x = torch.randn(1, *conv.shape)
+    x = x / x.norm()
+    begin, value = time.perf_counter(), 0.0
+    for _ in range(most):
+        y = conv.forward(x)
+        x = conv.adjoint(y)
+        norm = float(x.norm()) ** 0.5
+        x = x / x.norm()
+        if abs(norm - value) <= tolerance * norm:
+            break
+        value = norm
+    return {"seconds": time.perf_counter() - begin, "norm": norm}
+
+
+def by_svds(conv):
+    out = conv.forward(torch.zeros(1, *conv.shape, dtype=torch.float64)).shape[1:]
+
+    def of(vector, shape):
+        return torch.from_numpy(np.ascontiguousarray(vector)).reshape(1, *shape)
+
+    n, m = int(np.prod(conv.shape)), int(np.prod(out))
+    operator = LinearOperator(
+        (m, n),
+        matvec=lambda v: conv.forward(of(v, conv.shape)).flatten().numpy(),
+        rmatvec=lambda v: conv.adjoint(of(v, out)).flatten().numpy(),
+        dtype=np.float64,
+    )
     begin = time.perf_counter()
-    svds(operator, k=1, return_singular_vectors=False)
-    return time.perf_counter() - begin
+    (norm,) = svds(operator, k=1, return_singular_vectors=False)
+    return {"seconds": time.perf_counter() - begin, "norm": float(norm)}
 
 
-for line in sys.stdin:
-    case = json.loads(line)
-    answer = {"name": case["name"]}
-    arguments = (case["weight"], case["stride"], case["padding"], case["input"])
-    if torch is not None:
-        answer["torch"] = torch.__version__
-        answer["pair"] = pair_seconds(*arguments)
-        if svds is not None and case.get("svds"):
-            answer["svds"] = svds_seconds(*arguments)
-    print(json.dumps(answer), flush=True)
+with torch.no_grad():
+    for line in sys.stdin:
+        case = json.loads(line)
+        stride, padding, size = case["stride"], case["padding"], case["input"]
+        answer = {"name": case["name"], "pair": step_seconds(case["shape"], stride, padding, size)}
+        if "weight" in case:
+            weight = torch.tensor(case["weight"], dtype=torch.float64).reshape(case["shape"])
+            answer["power"] = power_iteration(Convolution(weight.float(), stride, padding, size))
+            if svds is not None:
+                answer["svds"] = by_svds(Convolution(weight, stride, padding, size))
+        print(json.dumps(answer), flush=True)

@@ -83,7 +83,7 @@ pub struct NormOptions {
     pub enough: f64,
     /// Probability with which a probabilistic upper end may be wrong.
     pub failure_probability: f64,
-    /// Most Lanczos steps of one run.
+    /// Most Lanczos steps, over all starts; each start makes one at least.
     pub max_steps: usize,
     /// Seed of the start vectors.
     pub seed: u64,
@@ -339,8 +339,6 @@ impl Search<'_> {
         self.support.cols().iter().for_each(|&j| active[j] = true);
         let count = self.support.cols().len();
         let max_steps = if both { options.max_steps } else { options.max_steps.min(LOWER_END_STEPS) };
-        let limits =
-            Limits { tolerance: options.tolerance, enough: options.enough, max_steps, deadline: self.deadline };
         let phi = lanczos::step_rounding(operator, caps.abs_norm);
         // Without an upper end of its own the process needs no luck: an overlap of zero proves nothing above.
         let (starts, overlap) = if both {
@@ -354,6 +352,17 @@ impl Search<'_> {
         };
         let mut result = NormBracket { upper: 0.0, ..self.capped(Termination::Converged) };
         for k in 0..starts {
+            // What is left of steps and time is shared by the starts to come: the upper end needs them all.
+            let share = (starts - k) as u32;
+            let limits = Limits {
+                tolerance: options.tolerance,
+                enough: options.enough,
+                max_steps: ((max_steps - result.steps.min(max_steps)) / share as usize).max(1),
+                deadline: self.deadline.map(|deadline| {
+                    let now = Instant::now();
+                    now + deadline.saturating_duration_since(now) / share
+                }),
+            };
             let vector = start::gaussian(&active, options.seed, options.stream * 4 + k as u64);
             let ends = (result.lower, caps.cap);
             let run = lanczos::run(operator, vector, overlap, phi, ends, &limits, result.steps, self.monitor, self.ws)?;
