@@ -9,6 +9,7 @@ import {
   LipboundError,
   avgPool2d,
   batchNorm2d,
+  clip,
   conv2d,
   dropout,
   errorTable,
@@ -21,6 +22,7 @@ import {
   norm,
   normalize,
   relu,
+  relu6,
   sequential,
   sparse,
   tensor,
@@ -132,6 +134,17 @@ const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
     [/leakyRelu/, /'negativeSlope'/, /Infinity/],
     () => leakyRelu({ negativeSlope: Infinity }),
   ],
+  'clip without an end': [[/clip/, /'min'/, /'max'/, /got \{\}/], () => clip({})],
+  'clip between infinities': [[/clip/, /finite/], () => clip({ min: -Infinity, max: Infinity })],
+  'clip with its ends the wrong way round': [
+    [/clip/, /'max'/, /greater than 'min', which is 2/, /got 1/],
+    () => clip({ min: 2, max: 1 }),
+  ],
+  'clip to a point': [[/clip/, /'max'/, /which is 1/], () => clip({ min: 1, max: 1 })],
+  'clip from infinity': [[/clip/, /'min'/, /-Infinity/, /got Infinity/], () => clip({ min: Infinity })],
+  'clip with NaN': [[/clip/, /'max'/, /NaN/], () => clip({ max: NaN })],
+  'clip with a word': [[/clip/, /'min'/, /'0'/], () => untyped(clip)({ min: '0' })],
+  'relu6 with an option': [[/relu6/, /'max'/], () => untyped(relu6)({ max: 7 })],
   'dropout with probability 2': [[/dropout/, /'p'/, /from 0 to 1/], () => dropout({ p: 2 })],
   'maxPool2d without a kernel': [[/maxPool2d/, /'kernel'/], () => untyped(maxPool2d)({})],
   'maxPool2d with a kernel of nothing': [[/maxPool2d/, /'kernel'/, /\[ 2, 0 \]/], () => maxPool2d({ kernel: [2, 0] })],
@@ -407,6 +420,26 @@ for (const [title, [culprits, act]] of Object.entries(badShapes)) {
 const handmade = (type: string, attributes: object = {}): Layer =>
   ({ type, attributes, tensors: {} }) as unknown as Layer
 
+test('a clip by hand with its ends the wrong way round is refused', (t) =>
+  fails(t, 'ERR_LIPBOUND_VALUE', [/clip1/, /min must be less than max/, /min 2 and max 1/], () =>
+    sequential({ input: [2] }, [handmade('clip', { min: 2, max: 1 })]),
+  ))
+
+test('a number that JSON does not have is refused in a layer made by hand', async (t) => {
+  for (const [attributes, field] of [
+    [{ max: -Infinity, min: 0 }, 'max'],
+    [{ min: NaN }, 'min'],
+  ] as const) {
+    await fails(t, 'ERR_LIPBOUND_ARGUMENT', [/layers\[1\]/, new RegExp(`'${field}'`), /finite/], () =>
+      sequential({ input: [2] }, [relu(), handmade('clip', attributes)]),
+    )
+  }
+  const mean = { mean: [0, Infinity], std: [1] }
+  await fails(t, 'ERR_LIPBOUND_ARGUMENT', [/layers\[0\]/, /'mean'/, /Infinity/], () =>
+    sequential({ input: [2] }, [handmade('normalize', mean)]),
+  )
+})
+
 const badModels: Record<string, [culprits: RegExp[], act: () => unknown]> = {
   'an empty network': [[/empty/], () => sequential({ input: [2] }, [])],
   'an unknown layer': [[/gelu/, /1/], () => sequential({ input: [2] }, [relu(), handmade('gelu')])],
@@ -415,6 +448,14 @@ const badModels: Record<string, [culprits: RegExp[], act: () => unknown]> = {
     () => sequential({ input: [2] }, [handmade('relu', { slope: 1 })]),
   ],
   'a layer without its weights': [[/linear1/, /weight/], () => sequential({ input: [2] }, [handmade('linear')])],
+  'a clip by hand without an end': [
+    [/clip1/, /'min' or 'max'/, /number/],
+    () => sequential({ input: [2] }, [handmade('clip')]),
+  ],
+  'a clip by hand with a word for an end': [
+    [/clip1/, /min/, /"0"/],
+    () => sequential({ input: [2] }, [handmade('clip', { min: '0' })]),
+  ],
   'two layers of one name': [
     [/twin/],
     () => sequential({ input: [2] }, [relu({ name: 'twin' }), relu({ name: 'twin' })]),

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 
 import {
   avgPool2d,
+  clip,
   conv2d,
   flatten,
   leakyRelu,
@@ -11,6 +12,7 @@ import {
   maxPool2d,
   normalize,
   relu,
+  relu6,
   sequential,
   sparse,
   tensor,
@@ -146,6 +148,39 @@ test('a leaky rectifier has slope 0.01 below zero unless told otherwise', async 
   using network = sequential({ input: [2] }, [leakyRelu(), leakyRelu({ negativeSlope: 0.5 })])
   t.deepEqual([...(await network.evaluate([-100, 3])).data], [-0.5, 3])
 })
+
+test('a clip cuts off at both ends, or at the one that is given', async (t) => {
+  const evaluate = async (...layers: ReturnType<typeof clip>[]): Promise<number[]> => {
+    using network = sequential({ input: [4] }, layers)
+    return [...(await network.evaluate([-8, -0.5, 2.5, 8])).data]
+  }
+  t.deepEqual(await evaluate(clip({ min: -1, max: 2 })), [-1, -0.5, 2, 2])
+  t.deepEqual(await evaluate(clip({ min: -1 })), [-1, -0.5, 2.5, 8])
+  t.deepEqual(await evaluate(clip({ min: -Infinity, max: 2 })), [-8, -0.5, 2, 2])
+  t.deepEqual(await evaluate(clip({ min: 1, max: Infinity }), clip({ max: 2 })), [1, 1, 2, 2])
+  t.deepEqual(await evaluate(relu6()), [0, 0, 2.5, 6])
+})
+
+test('a clip counts its units as still, stable and unstable, at the cap as well as below', async (t) => {
+  using network = sequential({ input: [4] }, [
+    linear({ weight: identity(4) }),
+    relu6(),
+    linear({ weight: identity(4) }),
+  ])
+  const { layers, upper } = await network.bound([-3, 3, 9, 6], { epsilon: 1 })
+  t.deepEqual([layers[0]?.still, layers[0]?.stable, layers[0]?.unstable], [2, 1, 1])
+  t.true(upper >= 1 && upper < 1 + 1e-9)
+  // Above the cap the slope is that of the secant that just reaches it: (10 - 8 + 2) / 8 with epsilon 8.
+  using one = sequential({ input: [1] }, [relu6()])
+  const beyond = await one.bound([10], { epsilon: 8 })
+  t.true(Math.abs(beyond.upper - 0.5) < 1e-12)
+  // With a larger ball the steepest secant is the one to the other kink.
+  const far = await one.bound([10], { epsilon: 100 })
+  t.true(Math.abs(far.upper - 0.6) < 1e-12)
+})
+
+const identity = (size: number): number[][] =>
+  Array.from({ length: size }, (_, row) => Array.from({ length: size }, (_, column) => (row === column ? 1 : 0)))
 
 test('weights of single precision are taken as they are', async (t) => {
   const weight = tensor([1, 1], new Float32Array([0.1]))

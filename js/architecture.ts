@@ -78,6 +78,12 @@ function describeLayer(layer: Layer, place: string, store: TensorStore): Record<
     store.add(name, toNative(tensor))
     return [field, name] as const
   })
+  for (const [field, value] of Object.entries(layer.attributes)) {
+    // JSON would make a null of it, which reads like a field that was left out.
+    const numbers = [value].flat().filter((entry) => typeof entry === 'number')
+    const wrong = numbers.find((entry) => !Number.isFinite(entry))
+    if (wrong !== undefined) throw argumentError(`${place}: attribute '${field}'`, 'finite', wrong)
+  }
   return { ...layer.attributes, ...Object.fromEntries(references), type: layer.type, name: layer.name }
 }
 

@@ -15,6 +15,7 @@ export type { NormComputation, NormOptions } from './norm.js'
 export {
   avgPool2d,
   batchNorm2d,
+  clip,
   conv2d,
   dropout,
   flatten,
@@ -24,12 +25,14 @@ export {
   maxPool2d,
   normalize,
   relu,
+  relu6,
   sparse,
 } from './layers.js'
 export type {
   Attribute,
   AvgPool2dOptions,
   BatchNorm2dOptions,
+  ClipOptions,
   Conv2dOptions,
   DropoutOptions,
   Layer,

@@ -5,6 +5,7 @@
  * Shapes are written without a batch dimension: images are `[channels, height, width]`.
  */
 import {
+  argumentError,
   finite,
   flag,
   margins,
@@ -29,6 +30,7 @@ export type LayerType =
   | 'batch_norm2d'
   | 'relu'
   | 'leaky_relu'
+  | 'clip'
   | 'max_pool2d'
   | 'avg_pool2d'
   | 'global_avg_pool2d'
@@ -102,6 +104,14 @@ export interface SparseOptions extends LayerOptions {
 export interface LeakyReluOptions extends LayerOptions {
   /** Slope for negative inputs. Default 0.01. */
   negativeSlope?: number | undefined
+}
+
+/** Options of {@link clip}. At least one of the ends is needed. */
+export interface ClipOptions extends LayerOptions {
+  /** Least value. Default: `-Infinity`. */
+  min?: number | undefined
+  /** Largest value, above `min`. Default: `Infinity`. */
+  max?: number | undefined
 }
 
 /** Options of {@link maxPool2d}. */
@@ -243,6 +253,35 @@ export function leakyRelu(options: LeakyReluOptions = {}): Layer {
     negativeSlope: optional(finite),
   } satisfies SpecificationOf<LeakyReluOptions>)
   return layer('leaky_relu', name, { negative_slope: negativeSlope })
+}
+
+/**
+ * Cuts values off, unit by unit: `min(max(x, min), max)`, as `Clip` in ONNX and `Hardtanh` in PyTorch. The shape stays.
+ *
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
+ */
+export function clip(options: ClipOptions): Layer {
+  const { name, min, max } = parseOptions('clip', options, {
+    ...naming,
+    min: optional(number('a number or -Infinity', (value) => value < Infinity)),
+    max: optional(number('a number or Infinity', (value) => value > -Infinity)),
+  } satisfies SpecificationOf<ClipOptions>)
+  const [low, high] = [min ?? -Infinity, max ?? Infinity]
+  if (low === -Infinity && high === Infinity) {
+    throw argumentError('clip: options', "an object with a finite 'min', a finite 'max' or both", options)
+  }
+  if (low >= high) throw argumentError("clip: option 'max'", `greater than 'min', which is ${low}`, high)
+  // JSON has no infinity: an end that is left out is one.
+  return layer('clip', name, {
+    min: Number.isFinite(low) ? low : undefined,
+    max: Number.isFinite(high) ? high : undefined,
+  })
+}
+
+/** The rectifier with a cap, `min(max(x, 0), 6)`: a {@link clip} from 0 to 6. The shape stays. */
+export function relu6(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('relu6', options, naming satisfies SpecificationOf<LayerOptions>)
+  return clip({ name, min: 0, max: 6 })
 }
 
 /**

@@ -14,6 +14,7 @@ const TYPES = [
   'sparse',
   'relu',
   'leakyRelu',
+  'clip',
   'maxPool2d',
   'avgPool2d',
   'globalAvgPool2d',
@@ -150,6 +151,14 @@ function propose(
     }
     case 'leakyRelu':
       return { type, negativeSlope: plan.flags[0] ? 0.01 : 1.5 * random.uniform() }
+    case 'clip': {
+      // Narrow enough to be hit on both sides, away from zero too; with an end missing now and then.
+      const min = [-1, 0, 0.25, -0.5][random.integer(0, 3)] ?? 0
+      const max = min + ([0.5, 1, 2, 6][random.integer(0, 3)] ?? 1)
+      const [onlyMin, onlyMax] = plan.flags
+      if (onlyMin === onlyMax) return { type, min, max }
+      return onlyMin ? { type, min } : { type, max }
+    }
     case 'maxPool2d':
     case 'avgPool2d': {
       if (!image) return undefined
@@ -214,6 +223,8 @@ export function toLayer(spec: LayerSpec): Layer {
       return lipbound.relu()
     case 'leakyRelu':
       return lipbound.leakyRelu(without(spec))
+    case 'clip':
+      return lipbound.clip(without(spec))
     case 'maxPool2d':
       return lipbound.maxPool2d(without(spec))
     case 'avgPool2d':

@@ -17,6 +17,7 @@ export type LayerSpec =
   | { type: 'sparse'; indptr: number[]; indices: number[]; values: number[]; bias?: Tensor }
   | { type: 'relu' }
   | { type: 'leakyRelu'; negativeSlope: number }
+  | { type: 'clip'; min?: number; max?: number }
   | { type: 'maxPool2d'; kernel: Pair; stride: Pair; padding: Sides; dilation: Pair; ceilMode: boolean }
   | { type: 'avgPool2d'; kernel: Pair; stride: Pair; padding: Sides; ceilMode: boolean; countIncludePad: boolean }
   | { type: 'globalAvgPool2d' }
@@ -141,6 +142,10 @@ function step(layer: LayerSpec, input: Enclosure): Enclosure {
         value,
         error: input.error.map((error, index) => steepest * error + ROUNDOFF * Math.abs(at(value, index))),
       }
+    }
+    case 'clip': {
+      const { min = -Infinity, max = Infinity } = layer
+      return { shape, value: input.value.map((value) => Math.min(Math.max(value, min), max)), error: input.error }
     }
     case 'maxPool2d':
       windows(input.shape, layer).forEach(({ pixels }, index) => {

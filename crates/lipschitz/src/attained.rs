@@ -243,19 +243,6 @@ impl<'a> Jacobian<'a> {
         Ok(self.apply_adjoint(&left, ws))
     }
 
-    fn slope(unit: Unit, y: f64) -> f64 {
-        match unit {
-            Unit::Relu => f64::from(y > 0.0),
-            Unit::LeakyRelu { slope } => {
-                if y > 0.0 {
-                    1.0
-                } else {
-                    slope
-                }
-            }
-        }
-    }
-
     fn forward(&self, v: &[f64], ws: &mut Workspace) -> Vec<Vec<f64>> {
         let mut values = vec![v.to_vec()];
         for (index, stage) in self.plan.stages.iter().enumerate() {
@@ -271,7 +258,7 @@ impl<'a> Jacobian<'a> {
                         None => x.clone(),
                     };
                     if let Some(unit) = unit {
-                        y.iter_mut().zip(&self.nominal.pre[index]).for_each(|(y, &at)| *y *= Self::slope(*unit, at));
+                        y.iter_mut().zip(&self.nominal.pre[index]).for_each(|(y, &at)| *y *= unit.slope_at(at));
                     }
                     y
                 }
@@ -302,7 +289,7 @@ impl<'a> Jacobian<'a> {
             let back = match &stage.action {
                 Action::Affine { operator, unit, .. } => {
                     if let Some(unit) = unit {
-                        g.iter_mut().zip(&self.nominal.pre[index]).for_each(|(g, &at)| *g *= Self::slope(*unit, at));
+                        g.iter_mut().zip(&self.nominal.pre[index]).for_each(|(g, &at)| *g *= unit.slope_at(at));
                     }
                     match operator {
                         Some(operator) => {

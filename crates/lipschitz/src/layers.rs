@@ -399,13 +399,29 @@ pub fn max_pool2d(input: &[usize], options: &MaxPool2dOptions) -> Built {
 /// An element-wise unit.
 ///
 /// # Errors
-/// If a slope is not finite or out of range.
+/// If a slope is not finite or out of range, or the ends of a clip are not in order or out of range.
 pub fn unit(input: &[usize], unit: Unit) -> Built {
-    if let Unit::LeakyRelu { slope } = unit {
-        if !slope.is_finite() {
-            return Err(ModelError::value(format!("negative_slope must be finite, got {slope}")));
+    match unit {
+        Unit::Relu => {}
+        Unit::LeakyRelu { slope } => {
+            if !slope.is_finite() {
+                return Err(ModelError::value(format!("negative_slope must be finite, got {slope}")));
+            }
+            check_magnitudes("negative_slope", [slope])?;
         }
-        check_magnitudes("negative_slope", [slope])?;
+        Unit::Clip { low, high } => {
+            // Neither NaN nor an end at the wrong infinity is below anything.
+            if low.is_nan() || high.is_nan() || low >= high {
+                return Err(ModelError::value(format!("min must be less than max, got min {low} and max {high}")));
+            }
+            for (name, end) in [("min", low), ("max", high)] {
+                if end.is_finite() && end != 0.0 && !MAGNITUDES.contains(&end.abs()) {
+                    return Err(ModelError::value(format!(
+                        "{name} must be zero, infinite or of a magnitude from 1e-45 to 1e45, got {end:e}"
+                    )));
+                }
+            }
+        }
     }
     Ok((Layer::Unit(unit), input.to_vec()))
 }

@@ -207,7 +207,7 @@ impl Ball<'_> {
                 None => (1.0, 1.0, 0.0),
                 Some(unit) => {
                     let slope = unit.slopes(y, self.kind);
-                    smooth &= slope.is_exact() || !(y.low <= 0.0 && y.high >= 0.0);
+                    smooth &= slope.is_exact() || !unit.may_kink(y);
                     let (middle, delta) = centre(slope);
                     (slope.magnitude(), middle, delta)
                 }
@@ -329,7 +329,7 @@ impl Ball<'_> {
             let y = self.pre_activation(index, i, error, deviation);
             let slope = unit.slopes(y, self.kind);
             let magnitude = slope.magnitude();
-            output.smooth &= slope.is_exact() || !(y.low <= 0.0 && y.high >= 0.0);
+            output.smooth &= slope.is_exact() || !unit.may_kink(y);
             output.moves[i] = input.moves[i] && magnitude > 0.0;
             output.reach[i] = rounding::mul_up(magnitude, input.reach[i]);
             if output.moves[i] {

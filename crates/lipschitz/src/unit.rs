@@ -23,6 +23,13 @@ pub enum Unit {
         /// Slope below zero.
         slope: f64,
     },
+    /// `min(max(y, low), high)`: ReLU6, hard tanh. `low < high`; either may be infinite.
+    Clip {
+        /// Least value; minus infinity for none.
+        low: f64,
+        /// Largest value; infinity for none.
+        high: f64,
+    },
 }
 
 /// The interval that contains every secant slope of a unit over a range of pre-activations.
@@ -72,6 +79,33 @@ impl Unit {
                     slope * y
                 }
             }
+            Self::Clip { low, high } => y.max(low).min(high),
+        }
+    }
+
+    /// The slope at `y`; at a kink that of either side.
+    #[must_use]
+    pub fn slope_at(self, y: f64) -> f64 {
+        match self {
+            Self::Relu => f64::from(y > 0.0),
+            Self::LeakyRelu { slope } => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            Self::Clip { low, high } => f64::from(low < y && y < high),
+        }
+    }
+
+    /// Whether the nominal value may be at a kink, where there is no one slope.
+    #[must_use]
+    pub fn may_kink(self, y: PreActivation) -> bool {
+        let holds = |kink: f64| y.low <= kink && y.high >= kink;
+        match self {
+            Self::Relu | Self::LeakyRelu { .. } => holds(0.0),
+            Self::Clip { low, high } => holds(low) || holds(high),
         }
     }
 
@@ -79,7 +113,7 @@ impl Unit {
     #[must_use]
     pub fn roundings(self) -> usize {
         match self {
-            Self::Relu => 0,
+            Self::Relu | Self::Clip { .. } => 0,
             Self::LeakyRelu { .. } => 1,
         }
     }
@@ -89,13 +123,14 @@ impl Unit {
     /// Centred (one end of the secant at the nominal value; arXiv 2008.06141, section 3): for ReLU, `y0 >= 0` gives
     /// `[min(1, y0 / dev), 1]` and `y0 < 0` gives `[0, max(0, (y0 + dev) / dev)]`. Both ends grow with `y0`, so an
     /// uncertain `y0` takes each end where it is loosest. Uniform: `[1, 1]` if the unit stays positive, `[0, 0]` if it
-    /// stays negative, else `[0, 1]`. Leaky ReLU is `slope y + (1 - slope) relu(y)`.
+    /// stays negative, else `[0, 1]`. Leaky ReLU is `slope y + (1 - slope) relu(y)`; for a clip see `clip_slopes`.
     #[must_use]
     pub fn slopes(self, y: PreActivation, kind: Kind) -> Slope {
-        let relu = relu_slopes(y, kind);
         match self {
-            Self::Relu => relu,
+            Self::Relu => relu_slopes(y, kind),
+            Self::Clip { low, high } => clip_slopes(low, high, y, kind),
             Self::LeakyRelu { slope } => {
+                let relu = relu_slopes(y, kind);
                 let at = |s: f64| {
                     // Exact where the unit is affine.
                     if s == 1.0 {
@@ -128,6 +163,10 @@ impl Unit {
         match self {
             Self::Relu => Slope { low: 0.0, high: 1.0 },
             Self::LeakyRelu { slope } => Slope { low: slope.min(1.0), high: slope.max(1.0) },
+            Self::Clip { low, high } => {
+                let bent = low > f64::NEG_INFINITY || high < f64::INFINITY;
+                Slope { low: if bent { 0.0 } else { 1.0 }, high: 1.0 }
+            }
         }
     }
 }
@@ -167,6 +206,67 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
     }
 }
 
+/// The secant slopes of `clip(y) = min(max(y, a), b)`, rounded outward.
+///
+/// Centred, from a certain nominal value `y0` over a deviation `d > 0`:
+/// - `a <= y0 <= b`: the slope is one up to a kink and falls behind it, so the interval is
+///   `[min(1, (b - y0) / d, (y0 - a) / d), 1]`;
+/// - `y0 < a`: zero up to `a`, then `(y - a) / (y - y0)` grows up to the kink at `b`, behind which `(b - a) / (y - y0)`
+///   falls. The interval is `[0, 1 - (a - y0) / min(d, b - y0)]`, or `[0, 0]` if `d <= a - y0`;
+/// - `y0 > b`: the mirror image.
+///
+/// An uncertain `y0` in `[p, q]` takes each end where it is loosest. The lower end is a minimum of affine functions of
+/// `y0` cut off at zero, so its least value is at `p` or `q`: `min(1, (b - q) / d, (p - a) / d)`. The upper end grows with
+/// `y0` below `a`, is one from `a` to `b` and falls above: it is one if `[p, q]` meets `[a, b]`, that of `q` if `q < a`,
+/// that of `p` if `p > b`.
+fn clip_slopes(a: f64, b: f64, y: PreActivation, kind: Kind) -> Slope {
+    let PreActivation { low: p, high: q, deviation: d } = y;
+    // How far the nominal value is inside each kink, from below; a kink at infinity is out of reach, and a number that
+    // is none proves nothing, here and below: comparisons with it are false and take the loose branch.
+    let above_a = if a == f64::NEG_INFINITY { f64::INFINITY } else { add_down(p, -a) };
+    let below_b = if b == f64::INFINITY { f64::INFINITY } else { add_down(b, -q) };
+    let inside = if above_a < below_b { above_a } else { below_b };
+    let stays_below = add_up(q, d) <= a;
+    let stays_above = add_down(p, -d) >= b;
+    match kind {
+        Kind::Global => Unit::Clip { low: a, high: b }.global_slopes(),
+        Kind::Uniform => Slope {
+            low: if above_a >= d && below_b >= d { 1.0 } else { 0.0 },
+            high: if stays_below || stays_above { 0.0 } else { 1.0 },
+        },
+        Kind::Centred => {
+            let low = if above_a >= d && below_b >= d {
+                1.0
+            } else if above_a > 0.0 && below_b > 0.0 && d > 0.0 {
+                div_down(inside, d).clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
+            let high = if stays_below || stays_above {
+                0.0
+            } else if q < a {
+                reaching_slope(add_down(a, -q), d, add_up(b, -q))
+            } else if p > b {
+                reaching_slope(add_down(p, -b), d, add_up(p, -a))
+            } else {
+                1.0
+            };
+            Slope { low, high }
+        }
+    }
+}
+
+/// `1 - distance / min(deviation, far)`, rounded up: the largest secant slope from a constant piece whose near kink is
+/// at least `distance` away and whose far kink at most `far`.
+fn reaching_slope(distance: f64, deviation: f64, far: f64) -> f64 {
+    let reach = deviation.min(far);
+    if distance > 0.0 && reach.is_finite() && reach > 0.0 {
+        add_up(1.0, -div_down(distance, reach)).clamp(0.0, 1.0)
+    } else {
+        1.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +300,13 @@ mod tests {
             Unit::LeakyRelu { slope: 0.01 },
             Unit::LeakyRelu { slope: -0.5 },
             Unit::LeakyRelu { slope: 3.0 },
+            Unit::Clip { low: 0.0, high: 6.0 },
+            Unit::Clip { low: -1.0, high: 1.0 },
+            Unit::Clip { low: -0.37, high: 0.0 },
+            Unit::Clip { low: 2.0, high: 2.5 },
+            Unit::Clip { low: f64::NEG_INFINITY, high: 0.74 },
+            Unit::Clip { low: -1.0, high: f64::INFINITY },
+            Unit::Clip { low: f64::NEG_INFINITY, high: f64::INFINITY },
         ];
         for unit in units {
             for i in -20..=20 {
@@ -230,11 +337,85 @@ mod tests {
         }
     }
 
+    fn clips() -> impl Iterator<Item = (f64, f64)> {
+        let infinity = f64::INFINITY;
+        [(0.0, 6.0), (-1.0, 1.0), (-0.37, 0.0), (2.0, 2.5), (-infinity, 0.74), (-1.0, infinity)].into_iter()
+    }
+
+    #[test]
+    fn the_interval_of_a_clip_is_attained_at_both_ends() {
+        for (low, high) in clips() {
+            let unit = Unit::Clip { low, high };
+            for i in -40..=40 {
+                let y0 = f64::from(i) * 0.185;
+                for deviation in [1e-3, 0.1, 0.37, 1.0, 2.22, 5.0, 100.0] {
+                    let secants: Vec<f64> = (-1000..=1000)
+                        .map(|k| y0 + deviation * f64::from(k) / 1000.0)
+                        .chain([low, high].into_iter().filter(|kink| (kink - y0).abs() <= deviation))
+                        .filter(|y| (y - y0).abs() > 1e-4 * deviation)
+                        .map(|y| (unit.value(y) - unit.value(y0)) / (y - y0))
+                        .collect();
+                    let least = secants.iter().copied().fold(f64::INFINITY, f64::min);
+                    let most = secants.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let slope = unit.slopes(at(y0, deviation), Kind::Centred);
+                    assert!((slope.low - least).abs() < 1e-9, "{unit:?} {y0} {deviation}: {slope:?}, least {least}");
+                    assert!((slope.high - most).abs() < 1e-9, "{unit:?} {y0} {deviation}: {slope:?}, most {most}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_uncertain_nominal_value_widens_the_interval_of_a_clip_to_the_union() {
+        for (low, high) in clips() {
+            let unit = Unit::Clip { low, high };
+            for i in -20..=20 {
+                let from = f64::from(i) * 0.37;
+                for (width, deviation) in [(1e-9, 0.3), (0.1, 0.1), (0.5, 1.0), (1.0, 1.3), (3.0, 3.0), (3.0, 50.0)] {
+                    let y = PreActivation { low: from, high: from + width, deviation };
+                    let slope = unit.slopes(y, Kind::Centred);
+                    let each: Vec<Slope> = (0..=1000)
+                        .map(|k| (from + width * f64::from(k) / 1000.0).clamp(y.low, y.high))
+                        .map(|y0| unit.slopes(at(y0, deviation), Kind::Centred))
+                        .collect();
+                    let least = each.iter().map(|s| s.low).fold(f64::INFINITY, f64::min);
+                    let most = each.iter().map(|s| s.high).fold(f64::NEG_INFINITY, f64::max);
+                    assert!(slope.low <= least && slope.low >= least - 1e-9, "{unit:?} {y:?}: {slope:?}, {least}");
+                    assert!(slope.high >= most && slope.high <= most + 1e-2, "{unit:?} {y:?}: {slope:?}, {most}");
+                    if slope.magnitude() == 0.0 {
+                        // All of the range is one constant piece, with the same value.
+                        let ends = [y.low - deviation, y.high + deviation].map(|y| unit.value(y));
+                        assert_eq!(ends[0].to_bits(), ends[1].to_bits(), "{unit:?} {y:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_proves_nothing_of_a_clip() {
+        for (low, high) in clips() {
+            let unit = Unit::Clip { low, high };
+            for y in [(f64::NAN, 0.5, 0.1), (0.5, f64::NAN, 0.1), (0.5, 0.5, f64::NAN), (-9.0, -9.0, f64::NAN)] {
+                let y = PreActivation { low: y.0, high: y.1, deviation: y.2 };
+                for kind in [Kind::Centred, Kind::Uniform] {
+                    let slope = unit.slopes(y, kind);
+                    assert!((0.0..=1.0).contains(&slope.low) && (0.0..=1.0).contains(&slope.high), "{slope:?}");
+                }
+            }
+            let y = PreActivation { low: -9.0, high: 9.0, deviation: f64::NAN };
+            assert_eq!(unit.slopes(y, Kind::Uniform), Slope { low: 0.0, high: 1.0 }, "{unit:?}");
+        }
+    }
+
     #[test]
     fn infinite_deviation_is_global() {
         let y = PreActivation { low: f64::NEG_INFINITY, high: f64::INFINITY, deviation: f64::INFINITY };
         for kind in [Kind::Centred, Kind::Uniform, Kind::Global] {
             assert_eq!(Unit::Relu.slopes(y, kind), Slope { low: 0.0, high: 1.0 });
+            for (low, high) in clips() {
+                assert_eq!(Unit::Clip { low, high }.slopes(y, kind), Slope { low: 0.0, high: 1.0 });
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use lipbound_spectral::NormOptions;
 /// Weights (rows x columns) and biases of the layers; a unit behind each but the last.
 struct Mlp {
     layers: Vec<(Vec<Vec<f64>>, Vec<f64>)>,
-    slope: f64,
+    unit: Unit,
 }
 
 impl Mlp {
@@ -31,7 +31,9 @@ impl Mlp {
                 (matrix, bias)
             })
             .collect();
-        Self { layers, slope: [0.0, 0.0, 0.1, -0.5, 2.0][random.below(5)] }
+        let slope = [0.0, 0.0, 0.1, -0.5, 2.0][random.below(5)];
+        let unit = if random.chance(0.4) { random.clip() } else { Unit::LeakyRelu { slope } };
+        Self { layers, unit }
     }
 
     fn affine((matrix, bias): &(Vec<Vec<f64>>, Vec<f64>), x: &[f64]) -> Vec<f64> {
@@ -39,7 +41,19 @@ impl Mlp {
     }
 
     fn unit(&self, y: f64) -> f64 {
-        if y >= 0.0 { y } else { self.slope * y }
+        match self.unit {
+            Unit::Relu => y.max(0.0),
+            Unit::LeakyRelu { slope } => y * if y >= 0.0 { 1.0 } else { slope },
+            Unit::Clip { low, high } => y.clamp(low, high),
+        }
+    }
+
+    /// Where the unit bends.
+    fn kinks(&self) -> Vec<f64> {
+        match self.unit {
+            Unit::Clip { low, high } => [low, high].into_iter().filter(|k| k.is_finite()).collect(),
+            _ => vec![0.0],
+        }
     }
 
     fn value(&self, x: f64) -> Vec<f64> {
@@ -53,7 +67,7 @@ impl Mlp {
         z
     }
 
-    /// The kinks inside an interval, with its ends: layer by layer, where a pre-activation crosses zero on a piece.
+    /// The kinks inside an interval, with its ends: layer by layer, where a pre-activation crosses a kink on a piece.
     fn pieces(&self, low: f64, high: f64) -> Vec<f64> {
         let mut ends = vec![low, high];
         for depth in 1..self.layers.len() {
@@ -70,8 +84,10 @@ impl Mlp {
             let mut crossings = Vec::new();
             for pair in ends.windows(2) {
                 for (a, b) in before(pair[0]).into_iter().zip(before(pair[1])) {
-                    if a * b < 0.0 {
-                        crossings.push(pair[0] + (pair[1] - pair[0]) * (a / (a - b)));
+                    for (a, b) in self.kinks().into_iter().map(|kink| (a - kink, b - kink)) {
+                        if a * b < 0.0 {
+                            crossings.push(pair[0] + (pair[1] - pair[0]) * (a / (a - b)));
+                        }
                     }
                 }
             }
@@ -89,7 +105,7 @@ impl Mlp {
             let bias = Tensor::f64(vec![rows], bias.clone()).unwrap();
             let mut layers = vec![linear(&[cols], &weight, Some(&bias)).unwrap()];
             if k + 1 < self.layers.len() {
-                layers.push(unit(&[rows], Unit::LeakyRelu { slope: self.slope }).unwrap());
+                layers.push(unit(&[rows], self.unit).unwrap());
             }
             for (i, (layer, shape)) in layers.into_iter().enumerate() {
                 let inputs = vec![builder.last()];

@@ -42,6 +42,10 @@ fn options(kind: Kind, epsilon: f64, method: MethodRequest) -> BoundOptions {
     BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default() }
 }
 
+fn clip(low: f64, high: f64) -> Make {
+    Box::new(move |input| unit(input, Unit::Clip { low, high }))
+}
+
 const METHODS: [MethodRequest; 2] = [MethodRequest::Layerwise, MethodRequest::Certificate];
 
 #[test]
@@ -58,6 +62,59 @@ fn a_unit_at_its_kink_counts_both_sides_even_for_radius_zero() {
             }
         }
     }
+}
+
+#[test]
+fn a_clip_at_either_kink_counts_both_sides_even_for_radius_zero() {
+    for x0 in [-1.0, 2.0] {
+        let net = chain(&[1], vec![clip(-1.0, 2.0), dense(1, 1, &[3.0])]);
+        for method in METHODS {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                let result =
+                    bound(&net, &tensor(&[1], &[x0]), &options(kind, 0.0, method), &Quiet, &mut Workspace::new())
+                        .unwrap()
+                        .remove(0);
+                assert!(result.upper >= 3.0, "{x0}, {kind:?}, {method:?}: {}", result.upper);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clip_at_its_cap_is_still_with_the_value_of_the_cap() {
+    // The first unit stays at its cap, and what it hands on is no zero: behind the second map it is a one.
+    let net = chain(
+        &[2],
+        vec![
+            dense(2, 2, &[1e30, 0.0, 0.0, 1.0]),
+            clip(-1e20, 1e20),
+            dense(2, 2, &[1.0, 0.0, 1e-20, 1.0]),
+            clip(0.0, 1.0),
+        ],
+    );
+    // With input (1, x) the other unit sees 1 + x: above its cap for x = 0.5, below it for x = -0.5, at it for x = 0.
+    for (x, truth, still) in [(0.5, 0.0, 2), (-0.5, 1.0, 1), (0.0, 1.0, 1)] {
+        for method in METHODS {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                let x0 = tensor(&[2], &[1.0, x]);
+                let result =
+                    bound(&net, &x0, &options(kind, 0.1, method), &Quiet, &mut Workspace::new()).unwrap().remove(0);
+                assert!(result.upper >= truth && result.upper <= truth * (1.0 + 1e-9), "{x}: {}", result.upper);
+                assert_eq!(result.layers[0].units.still, 1);
+                assert_eq!(result.layers[1].units.still, still, "{x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn clips_whose_ends_mean_nothing_are_refused() {
+    for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::NAN), (f64::INFINITY, f64::INFINITY)] {
+        let error = unit(&[1], Unit::Clip { low, high }).unwrap_err().to_string();
+        assert!(error.contains("min must be less than max"), "{error}");
+    }
+    let error = unit(&[1], Unit::Clip { low: 0.0, high: 1e50 }).unwrap_err().to_string();
+    assert!(error.contains("max must be") && error.contains("1e45"), "{error}");
 }
 
 #[test]

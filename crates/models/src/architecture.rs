@@ -17,7 +17,7 @@ use crate::{
 /// The name in the `format` field of an architecture.
 const FORMAT: &str = "lipbound-architecture";
 
-const LAYER_TYPES: [&str; 12] = [
+const LAYER_TYPES: [&str; 13] = [
     "normalize",
     "conv2d",
     "linear",
@@ -25,6 +25,7 @@ const LAYER_TYPES: [&str; 12] = [
     "batch_norm2d",
     "relu",
     "leaky_relu",
+    "clip",
     "max_pool2d",
     "avg_pool2d",
     "global_avg_pool2d",
@@ -249,6 +250,14 @@ impl Reader<'_> {
             "leaky_relu" => {
                 let slope = self.fields.number("negative_slope", 0.01)?;
                 unit(input, Unit::LeakyRelu { slope })
+            }
+            "clip" => {
+                let (min, max) = (self.fields.optional_number("min")?, self.fields.optional_number("max")?);
+                if min.is_none() && max.is_none() {
+                    return Err(self.fields.missing("min' or 'max", "a number; at least one of the two is needed"));
+                }
+                let (low, high) = (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY));
+                unit(input, Unit::Clip { low, high })
             }
             "max_pool2d" => {
                 let kernel = self.fields.required_pair("kernel")?;

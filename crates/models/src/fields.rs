@@ -77,10 +77,11 @@ impl Fields {
     }
 
     pub fn number(&mut self, name: &'static str, default: f64) -> Result<f64, ModelError> {
-        match self.take(name) {
-            None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| wrong(name, "a number", &value)),
-        }
+        Ok(self.optional_number(name)?.unwrap_or(default))
+    }
+
+    pub fn optional_number(&mut self, name: &'static str) -> Result<Option<f64>, ModelError> {
+        self.take(name).map(|value| value.as_f64().ok_or_else(|| wrong(name, "a number", &value))).transpose()
     }
 
     /// One number or several.

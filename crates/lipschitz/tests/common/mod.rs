@@ -58,11 +58,26 @@ impl Random {
     }
 
     pub fn unit(&mut self) -> Unit {
-        match self.below(6) {
+        match self.below(8) {
             0 => Unit::LeakyRelu { slope: 0.1 },
             1 => Unit::LeakyRelu { slope: [-0.5, 2.0, 0.0, 1.0][self.below(4)] },
+            2 | 3 => self.clip(),
             _ => Unit::Relu,
         }
+    }
+
+    /// Clips whose ends are hit often: narrow, wide, around zero and away from it, one-sided.
+    pub fn clip(&mut self) -> Unit {
+        let (low, high) = [
+            (0.0, 6.0),
+            (0.0, 1.0),
+            (-1.0, 1.0),
+            (-0.5, 0.5),
+            (0.25, 0.5),
+            (f64::NEG_INFINITY, 0.5),
+            (-0.5, f64::INFINITY),
+        ][self.below(7)];
+        Unit::Clip { low, high }
     }
 
     pub fn input(&mut self, shape: &[usize]) -> Tensor {
