@@ -171,6 +171,32 @@ const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
   ],
   'tensor of words': [[/tensor/, /data\[1\]/, /'x'/], () => untyped(tensor)([2], [1, 'x'])],
   'tensor of nothing': [[/tensor/, /data/, /undefined/], () => untyped(tensor)([2])],
+  'functionals that are a number': [
+    [/bound/, /'functionals'/, /arrays/, /got 1/],
+    () =>
+      untyped((options: unknown) => identity().bound([0, 0], options as { epsilon: number }))({
+        epsilon: 1,
+        functionals: 1,
+      }),
+  ],
+  'functionals that are one functional': [
+    [/bound/, /'functionals'\[0\]/, /finite/],
+    () =>
+      untyped((options: unknown) => identity().bound([0, 0], options as { epsilon: number }))({
+        epsilon: 1,
+        functionals: [1, -1],
+      }),
+  ],
+  'a functional with NaN': [
+    [/globalBound/, /'functionals'\[1\]\[0\]/, /NaN/],
+    () =>
+      identity().globalBound({
+        functionals: [
+          [1, 0],
+          [NaN, 1],
+        ],
+      }),
+  ],
   'sequential without an input shape': [[/sequential/, /'input'/], () => untyped(sequential)({}, [relu()])],
   'sequential with an empty input shape': [
     [/sequential/, /'input'/, /\[\]/],
@@ -408,6 +434,14 @@ const badShapes: Record<string, [culprits: RegExp[], act: () => unknown]> = {
     [/\[1, 4, 4\]/, /\[16\]/],
     () => image().bound(new Float64Array(16), { epsilon: 1 }),
   ],
+  'a functional with too few coefficients': [
+    [/functionals\[1\]/, /2 outputs/, /got 1/],
+    () => identity().bound([0, 0], { epsilon: 1, functionals: [[1, 0], [1]] }),
+  ],
+  'a functional with too many coefficients': [
+    [/functionals\[0\]/, /2 outputs/, /got 3/],
+    () => identity().globalBound({ functionals: [[1, 0, 0]] }),
+  ],
   'a norm over an input that does not fit': [[/linear/, /3/, /2/], () => norm(linear23(), { input: [2] })],
 }
 
@@ -419,6 +453,11 @@ for (const [title, [culprits, act]] of Object.entries(badShapes)) {
 
 const handmade = (type: string, attributes: object = {}): Layer =>
   ({ type, attributes, tensors: {} }) as unknown as Layer
+
+test('a functional of coefficients beyond the range is refused', (t) =>
+  fails(t, 'ERR_LIPBOUND_VALUE', [/functionals\[0\]\[1\]/, /1e45/, /1e50/], () =>
+    identity().globalBound({ functionals: [[0, 1e50]] }),
+  ))
 
 test('a clip by hand with its ends the wrong way round is refused', (t) =>
   fails(t, 'ERR_LIPBOUND_VALUE', [/clip1/, /min must be less than max/, /min 2 and max 1/], () =>

@@ -58,6 +58,7 @@ export type {
   BoundKind,
   BoundResult,
   Bracket,
+  FunctionalBound,
   Guarantee,
   LayerKind,
   CompositionMethod,

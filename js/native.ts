@@ -42,10 +42,12 @@ export interface NativeBoundOptions extends NativeNormOptions {
   epsilons: number[]
   kind: 'centred' | 'uniform'
   method?: 'auto' | 'layerwise' | 'certificate'
+  functionals?: Float64Array[]
 }
 
 export interface NativeGlobalOptions extends NativeNormOptions {
   method?: 'auto' | 'layerwise' | 'certificate'
+  functionals?: Float64Array[]
 }
 
 export type NativeProgress = (progress: Progress) => void

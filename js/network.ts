@@ -8,7 +8,7 @@ import { native } from './native.js'
 import type { NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
-import { argumentError, nonNegative, oneOf, optional, parseOptions, shape, text } from './options.js'
+import { argumentError, nonNegative, numbers, oneOf, optional, parseOptions, shape, text } from './options.js'
 import type { BoundResult, NetworkSummary } from './results.js'
 import { toNative, toTensor } from './tensor.js'
 import type { Tensor, TensorLike } from './tensor.js'
@@ -25,6 +25,8 @@ export interface SequentialOptions {
 export interface GlobalBoundOptions extends NormComputation, RunOptions {
   /** How to bound it; see {@link BoundMethod}. */
   method?: BoundMethod | undefined
+  /** Linear functionals of the output to bound as well; see {@link BoundOptions.functionals}. */
+  functionals?: readonly ArrayLike<number>[] | undefined
 }
 
 /**
@@ -51,6 +53,12 @@ export interface BoundOptions extends NormComputation, RunOptions {
   kind?: 'centred' | 'uniform' | undefined
   /** How to bound it; see {@link BoundMethod}. */
   method?: BoundMethod | undefined
+  /**
+   * Linear functionals of the output to bound as well, each as one coefficient for every output: the difference of two
+   * outputs, say, whose constant is what a margin needs. All of them share the work up to the last affine map, and each
+   * gets a bound of its own in {@link BoundResult.functionals}.
+   */
+  functionals?: readonly ArrayLike<number>[] | undefined
 }
 
 /**
@@ -102,6 +110,8 @@ export class Network {
    * ```ts
    * const { upper, lower } = await net.bound(x, { epsilon: 0.05 })
    * const curve = await net.bound(x, { epsilon: [0.01, 0.1, 1] })
+   * // how fast the first output of three can overtake the second
+   * const { functionals } = await net.bound(x, { epsilon: 0.05, functionals: [[1, -1, 0]] })
    * ```
    */
   bound(input: TensorLike, options: BoundOptions & { epsilon: number }): Promise<BoundResult>
@@ -114,6 +124,7 @@ export class Network {
       epsilon: radii,
       kind: optional(oneOf('centred', 'uniform')),
       method: optional(boundMethod),
+      functionals: optional(coefficients),
     })
     const centre = toNative(toTensor(input, 'bound: input'))
     const request = {
@@ -121,6 +132,7 @@ export class Network {
       epsilons: [parsed.epsilon].flat(),
       kind: parsed.kind ?? 'centred',
       method: parsed.method ?? 'auto',
+      ...(parsed.functionals && { functionals: parsed.functionals }),
     }
     const results = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
     if (typeof parsed.epsilon !== 'number') return results
@@ -137,8 +149,16 @@ export class Network {
    */
   async globalBound(options: GlobalBoundOptions = {}): Promise<BoundResult> {
     throwIfAborted(options)
-    const parsed = parseOptions('globalBound', options, { ...normSpecification, method: optional(boundMethod) })
-    const request = { ...nativeNormOptions(parsed), method: parsed.method ?? 'auto' }
+    const parsed = parseOptions('globalBound', options, {
+      ...normSpecification,
+      method: optional(boundMethod),
+      functionals: optional(coefficients),
+    })
+    const request = {
+      ...nativeNormOptions(parsed),
+      method: parsed.method ?? 'auto',
+      ...(parsed.functionals && { functionals: parsed.functionals }),
+    }
     return await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
   }
 
@@ -200,6 +220,14 @@ export function sequential(options: SequentialOptions, layers: readonly Layer[])
 }
 
 const boundMethod = oneOf('auto', 'layerwise', 'certificate')
+
+const coefficient = numbers('a finite number', Number.isFinite)
+
+/** Functionals, each an array of coefficients. That there is one for each output is checked by the native part. */
+function coefficients(value: unknown, subject: string): Float64Array[] {
+  if (!Array.isArray(value)) throw argumentError(subject, 'an array of arrays of finite numbers', value)
+  return value.map((entry, index) => coefficient(entry, `${subject}[${index}]`))
+}
 
 /** One radius, or some. */
 function radii(value: unknown, subject: string): number | readonly number[] {

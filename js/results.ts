@@ -107,6 +107,16 @@ export interface LayerReport {
   readonly seconds: number
 }
 
+/** A bound of the Lipschitz constant of a linear functional of the output: the sum of `c[i] * f[i]` for given `c`. */
+export interface FunctionalBound extends Bracket {
+  /** How `upper` was bounded. */
+  readonly method: CompositionMethod
+  /** How sure `upper` is. `lower` is a ratio that is attained. */
+  readonly guarantee: Guarantee
+  /** The probability that `upper`, or anything it rests on, is too small; 0 where the guarantee is deterministic. */
+  readonly failureProbability: number
+}
+
 /** A bound of a Lipschitz constant of a whole network. */
 export interface BoundResult {
   /** Certified upper bound of the constant. */
@@ -135,6 +145,11 @@ export interface BoundResult {
   readonly seconds: number
   /** The story of the bound, one report a step, from input to output. */
   readonly layers: readonly LayerReport[]
+  /**
+   * Bounds of the functionals that were asked for, in their order; absent where none were. All of the result together
+   * is wrong with at most the failure probability that was asked for.
+   */
+  readonly functionals?: readonly FunctionalBound[]
 }
 
 /** How far a running computation is. */

@@ -23,6 +23,25 @@ export function attained(spec: NetworkSpec, here: Float64Array, there: Float64Ar
   return Math.max(0, moved - doubt) / distance
 }
 
+/** The same for a linear functional of the output. */
+export function attainedBy(
+  functional: readonly number[],
+  spec: NetworkSpec,
+  here: Float64Array,
+  there: Float64Array,
+): number {
+  const [a, b] = [forward(spec, here), forward(spec, there)]
+  const distance = euclidean(here.map((entry, index) => entry - at(there, index))) * (1 + MARGIN)
+  if (distance === 0) return 0
+  let [moved, doubt] = [0, 0]
+  functional.forEach((coefficient, index) => {
+    moved += coefficient * (at(a.value, index) - at(b.value, index))
+    const size = Math.abs(at(a.value, index)) + Math.abs(at(b.value, index))
+    doubt += Math.abs(coefficient) * (at(a.error, index) + at(b.error, index) + MARGIN * size)
+  })
+  return Math.max(0, Math.abs(moved) - doubt * (1 + MARGIN)) / distance
+}
+
 /** Points of the ball: random ones at all depths, and those along the steepest direction at the centre. */
 export function* pointsOfBall(
   spec: NetworkSpec,

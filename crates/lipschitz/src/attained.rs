@@ -37,12 +37,37 @@ pub(crate) struct Question<'a> {
     pub seed: u64,
     /// The constant of each stage, if every slope at x0 is certain.
     pub smooth_gains: Option<Vec<f64>>,
+    /// Coefficients of the outputs, if their sum is asked about and not all of them.
+    pub functional: Option<&'a [f64]>,
+}
+
+impl Question<'_> {
+    /// What an output (or a change of it) that was computed with an error of at most this norm is at least in size.
+    fn size_down(&self, output: &[f64], error: f64) -> f64 {
+        let Some(functional) = self.functional else {
+            return rounding::add_down(rounding::norm_down(output), -error);
+        };
+        let (mut sum, mut size) = (0.0, 0.0);
+        for (c, y) in functional.iter().zip(output) {
+            sum += c * y;
+            size += (c * y).abs();
+        }
+        // Underflow is absolute.
+        let n = output.len() + 1;
+        let rounded = rounding::mul_up(rounding::gamma(n), rounding::raise(size, n)) + n as f64 * f64::MIN_POSITIVE;
+        rounding::add_down(sum.abs(), -rounding::add_up(rounded.next_up(), self.carried(error)))
+    }
+
+    /// What an error of the output of this norm does to the quantity asked about, at most.
+    fn carried(&self, error: f64) -> f64 {
+        self.functional.map_or(error, |functional| rounding::mul_up(rounding::norm_up(functional), error))
+    }
 }
 
 /// The largest ratio attained, less its rounding; 0 where rounding would leave nothing of any ratio.
 ///
-/// `direction` holds the top singular vector of the Jacobian at x0 from an earlier question about the same x0, and then
-/// this one's.
+/// `direction` holds the top singular vector of the Jacobian at x0 from an earlier question about the same x0 and the same
+/// outputs, and then this one's.
 pub(crate) fn lower_bound(
     question: &Question<'_>,
     direction: &mut Option<Vec<f64>>,
@@ -62,23 +87,27 @@ pub(crate) fn lower_bound(
 
     // The error of the point's evaluation is about as large again: where that leaves nothing, do not begin.
     let error = evaluation_error(question.plan, nominal, ws);
-    let has_quotients = epsilon > 0.0 && 2.0 * error < epsilon * question.upper;
+    let has_quotients = epsilon > 0.0 && 2.0 * question.carried(error) < epsilon * question.upper;
     if question.smooth_gains.is_none() && !has_quotients {
         return Ok(0.0);
     }
     let jacobian = Jacobian::new(question.plan, nominal);
     let v = match direction {
         Some(v) => &*v,
-        None => &*direction.insert(jacobian.top_direction(question.seed, monitor, ws)?),
+        None => &*direction.insert(match question.functional {
+            // The Jacobian of a functional is one row, and its own top singular vector.
+            Some(functional) => jacobian.apply_adjoint(functional, ws),
+            None => jacobian.top_direction(question.seed, monitor, ws)?,
+        }),
     };
     let mut best: f64 = 0.0;
     if let Some(gains) = &question.smooth_gains {
-        best = best.max(jacobian.ratio(v, gains, ws));
+        best = best.max(jacobian.ratio(v, gains, question, ws));
     }
     if !has_quotients {
         return Ok(best);
     }
-    let quotients = Quotients { plan: question.plan, nominal, epsilon, error };
+    let quotients = Quotients { question, nominal, epsilon, error };
     // Near a smooth x0 quotients are what the Jacobian says.
     let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
     let mut promising: Option<(f64, Vec<f64>)> = None;
@@ -100,7 +129,7 @@ pub(crate) fn lower_bound(
 
 /// Ratios `norm(f(x) - f(x0)) / norm(x - x0)`.
 struct Quotients<'a> {
-    plan: &'a Plan,
+    question: &'a Question<'a>,
     nominal: &'a Nominal,
     epsilon: f64,
     /// Bound of the error of the computed `f(x0)`.
@@ -123,28 +152,30 @@ impl Quotients<'_> {
         rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF)
     }
 
-    /// The norm of the change of the computed output, rounded down.
-    fn change(&self, output: &[f64]) -> f64 {
+    /// At least the size of the change of the output, which was computed at x0 and at a point with errors of at most
+    /// `error` together.
+    fn change(&self, output: &[f64], error: f64) -> f64 {
         let at_x0 = &self.nominal.values[self.nominal.values.len() - 1];
         let change: Vec<f64> = output.iter().zip(at_x0).map(|(a, b)| a - b).collect();
-        rounding::norm_down(&change) * (1.0 - 4.0 * rounding::UNIT_ROUNDOFF)
+        // Each difference is rounded once.
+        let rounded = rounding::mul_up(2.0 * rounding::UNIT_ROUNDOFF, rounding::norm_up(&change));
+        self.question.size_down(&change, rounding::add_up(error, rounded))
     }
 
     /// About what [`Self::attained`] will say, if rounding at the point is what it is at x0.
     fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> f64 {
-        let output = self.plan.forward(x, ws).pop().expect("there is at least the input");
-        (self.change(&output) - 2.0 * self.error) / distance
+        let output = self.question.plan.forward(x, ws).pop().expect("there is at least the input");
+        self.change(&output, 2.0 * self.error) / distance
     }
 
     /// The ratio less its rounding; 0 where the evaluation overflows.
     fn attained(&self, x: &[f64], ws: &mut Workspace) -> f64 {
-        let there = Nominal::new(self.plan, x, ws);
+        let there = Nominal::new(self.question.plan, x, ws);
         if there.overflow().is_some() {
             return 0.0;
         }
-        let both = rounding::add_up(self.error, evaluation_error(self.plan, &there, ws));
-        let change = self.change(&there.values[there.values.len() - 1]);
-        rounding::div_down(rounding::add_down(change, -both), self.distance(x))
+        let both = rounding::add_up(self.error, evaluation_error(self.question.plan, &there, ws));
+        rounding::div_down(self.change(&there.values[there.values.len() - 1], both), self.distance(x))
     }
 }
 
@@ -319,8 +350,9 @@ impl<'a> Jacobian<'a> {
         pulled[0].take().unwrap_or_else(|| vec![0.0; self.nominal.values[0].len()])
     }
 
-    /// `norm(J v) / norm(v)` rounded down: what rounding adds in each stage travels on by at most the stage's gain.
-    fn ratio(&self, v: &[f64], gains: &[f64], ws: &mut Workspace) -> f64 {
+    /// `norm(J v) / norm(v)`, or `|c^T J v| / norm(v)` for a functional, rounded down: what rounding adds in each stage
+    /// travels on by at most the stage's gain.
+    fn ratio(&self, v: &[f64], gains: &[f64], question: &Question<'_>, ws: &mut Workspace) -> f64 {
         let values = self.forward(v, ws);
         let mut errors = vec![0.0];
         for (stage, gain) in self.plan.stages.iter().zip(gains) {
@@ -344,7 +376,7 @@ impl<'a> Jacobian<'a> {
             errors.push(rounding::add_up(rounding::mul_up(*gain, carried), local));
         }
         let last = values.len() - 1;
-        let image = rounding::add_down(rounding::norm_down(&values[last]), -errors[last]);
+        let image = question.size_down(&values[last], errors[last]);
         let size = rounding::norm_up(v);
         if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) }
     }

@@ -9,6 +9,7 @@ use crate::{
     BoundError, BoundMonitor, BoundOptions, BoundResult, Kind, LayerReport, Method, MethodRequest, ModelError, Network,
     Tensor, attained,
     certificate::{self, certify},
+    functionals::{Functionals, Prefix, STREAMS},
     increments::{Increments, Step as IncrementStep},
     layerwise::{Ball, Flow, Remembered},
     nominal::Nominal,
@@ -27,6 +28,21 @@ pub fn bound(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<Vec<BoundResult>, BoundError> {
+    bound_functionals(network, input, options, &[], monitor, ws)
+}
+
+/// The same, with a bound for every functional `c^T f` of the output in each result.
+///
+/// # Errors
+/// As [`bound`], and if a functional has another length than the output or an entry out of range.
+pub fn bound_functionals(
+    network: &Network,
+    input: &Tensor,
+    options: &BoundOptions,
+    functionals: &[Vec<f64>],
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Vec<BoundResult>, BoundError> {
     options.norm.validate()?;
     if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
         return Err(BoundError::Epsilon(epsilon));
@@ -35,6 +51,7 @@ pub fn bound(
         return Err(ModelError::model("a global constant has no ball: ask for a global bound").into());
     }
     let x = network.read_input(input)?;
+    let functionals = Functionals::new(network, functionals)?;
     let start = Instant::now();
     let nominal = Nominal::new(network.plan(), &x, ws);
     if let Some(stage) = nominal.overflow() {
@@ -50,6 +67,7 @@ pub fn bound(
             ball: Ball { nominal: Some(&nominal), kind: options.kind, epsilon, refine: false },
             method: options.method,
             norm: options.norm,
+            functionals,
             place: (k, options.epsilons.len()),
         };
         let mut result = request.run(monitor, &mut memory, ws)?;
@@ -70,12 +88,28 @@ pub fn global_bound(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<BoundResult, BoundError> {
+    global_bound_functionals(network, norm, method, &[], monitor, ws)
+}
+
+/// The same, with a bound for every functional `c^T f` of the output.
+///
+/// # Errors
+/// As [`global_bound`], and if a functional has another length than the output or an entry out of range.
+pub fn global_bound_functionals(
+    network: &Network,
+    norm: &NormOptions,
+    method: MethodRequest,
+    functionals: &[Vec<f64>],
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<BoundResult, BoundError> {
     norm.validate()?;
     let request = Request {
         network,
         ball: Ball { nominal: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false },
         method,
         norm: *norm,
+        functionals: Functionals::new(network, functionals)?,
         place: (0, 1),
     };
     request.run(monitor, &mut Memory::new(network), ws)
@@ -87,12 +121,15 @@ struct Memory {
     searches: Vec<Option<Search>>,
     /// The top singular vector of the Jacobian at x0, once it was looked for.
     direction: Option<Vec<f64>>,
+    /// Of the last functional.
+    functional: Option<Search>,
 }
 
 impl Memory {
     fn new(network: &Network) -> Self {
         let stages = network.plan().stages.len();
-        Self { norms: vec![None; stages], searches: vec![None; stages], direction: None }
+        let (norms, searches) = (vec![None; stages], vec![None; stages]);
+        Self { norms, searches, direction: None, functional: None }
     }
 }
 
@@ -101,15 +138,16 @@ const AUTOMATIC_CERTIFICATE: usize = 40_000_000;
 
 /// How hard to try for a prefix, and for the whole.
 const PREFIX: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 3, tolerance: 2e-3 };
-const FINAL: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 3, tolerance: 1e-3 };
+    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 4, tolerance: 2e-3 };
+pub(crate) const FINAL: certificate::Plan =
+    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 4, tolerance: 1e-3 };
 
 struct Request<'a> {
     network: &'a Network,
     ball: Ball<'a>,
     method: MethodRequest,
     norm: NormOptions,
+    functionals: Functionals<'a>,
     /// Which epsilon of how many.
     place: (usize, usize),
 }
@@ -123,21 +161,23 @@ impl Request<'_> {
         }
     }
 
-    /// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, or
-    /// where it sets the range of units to come. The first stage's own constant cannot be beaten.
+    /// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, what
+    /// the output's stage reads (functionals go on from there), or where it sets the range of units to come. The first
+    /// stage's own constant cannot be beaten.
     fn certified_stages(&self) -> Vec<bool> {
         let stages = &self.network.plan().stages;
         let mut wanted = vec![false; stages.len()];
         if !self.certifies() || stages.len() < 2 {
             return wanted;
         }
-        for stage in stages {
+        for (index, stage) in stages.iter().enumerate() {
             let has_units = match &stage.action {
                 Action::Affine { unit, .. } => unit.is_some(),
                 Action::Pool(_) => true,
                 Action::Add => false,
             };
-            if has_units && self.ball.epsilon.is_finite() {
+            let is_output = index + 1 == stages.len();
+            if (has_units || is_output) && self.ball.epsilon.is_finite() {
                 for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
                     wanted[before] = before > 0;
                 }
@@ -158,13 +198,17 @@ impl Request<'_> {
         let inputs: usize = self.network.input_shape().iter().product();
         let epsilon = self.ball.epsilon;
         let certified_stages = self.certified_stages();
-        let certifies = certified_stages.contains(&true);
+        let certifies_functionals = self.certifies() && self.functionals.need_certificates(self.network.plan());
+        let certifies = certified_stages.contains(&true) || certifies_functionals;
         let ball = Ball { refine: certifies, ..self.ball };
 
         // The union bound over all norms of a result.
         let norms = stages.iter().filter(|s| matches!(s.action, Action::Affine { operator: Some(_), .. })).count();
         let certificates = certified_stages.iter().filter(|&&c| c).count();
-        let share = self.norm.failure_probability / (norms + certificates).max(1) as f64;
+        let ends = if certifies_functionals { self.functionals.len() } else { 0 };
+        let share = self.norm.failure_probability / (norms + certificates + ends).max(1) as f64;
+        // Functionals count as one more stage.
+        let places = stages.len() + usize::from(!self.functionals.is_empty());
 
         let mut flows = vec![Flow::input(inputs, epsilon)];
         let mut increments = Increments::new(inputs);
@@ -174,10 +218,10 @@ impl Request<'_> {
                 return Err(BoundError::Cancelled);
             }
             let (k, epsilons) = self.place;
-            monitor.stage(&stage.name, k * stages.len() + index, epsilons * stages.len(), epsilon);
+            monitor.stage(&stage.name, k * places + index, epsilons * places, epsilon);
             let began = Instant::now();
             // Streams of random starts: a few for the stage's norm, a few for its certificate.
-            let stream = 16 * (k * stages.len() + index) as u64;
+            let stream = STREAMS * (k * places + index) as u64;
             let options = NormOptions { failure_probability: share, stream, ..self.norm };
             let step =
                 ball.stage(index, stage, &flows, &increments, &options, &mut memory.norms[index], monitor, ws)?;
@@ -228,24 +272,40 @@ impl Request<'_> {
             flows.push(output);
         }
         let last = &flows[flows.len() - 1];
-        let lower = attained::lower_bound(
-            &attained::Question {
-                plan: self.network.plan(),
-                nominal: ball.nominal,
-                inputs,
-                epsilon,
-                upper: last.gain,
-                seed: self.norm.seed,
-                // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
-                smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
-            },
-            &mut memory.direction,
-            monitor,
-            ws,
-        )?;
+        let question = attained::Question {
+            plan: self.network.plan(),
+            nominal: ball.nominal,
+            inputs,
+            epsilon,
+            upper: last.gain,
+            seed: self.norm.seed,
+            // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
+            smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
+            functional: None,
+        };
+        let lower = attained::lower_bound(&question, &mut memory.direction, monitor, ws)?;
         let failure_probability = layers.iter().map(|l| l.failure_probability).fold(0.0, rounding::add_up);
         // A ratio above the upper bound would prove it wrong: an unlucky start vector, or an error of ours.
         debug_assert!(lower <= last.gain, "attained {lower}, upper bound {}", last.gain);
+        let functionals = if self.functionals.is_empty() {
+            Vec::new()
+        } else {
+            let (k, epsilons) = self.place;
+            monitor.stage("functionals", k * places + stages.len(), epsilons * places, epsilon);
+            let prefix = Prefix {
+                flows: &flows,
+                gain_methods: layers.iter().map(|l| l.gain_method).collect(),
+                increments: certifies_functionals.then_some(increments),
+                upper: last.gain,
+                failure_probability,
+                question,
+            };
+            // Streams beyond those of all stages.
+            let stream = STREAMS * (epsilons * places + k * self.functionals.len()) as u64;
+            let options = NormOptions { failure_probability: share, stream, ..self.norm };
+            let memory = &mut memory.functional;
+            self.functionals.bound(self.network.plan(), prefix, &options, memory, monitor, ws)?
+        };
         Ok(BoundResult {
             upper: last.gain.max(lower),
             lower,
@@ -258,6 +318,7 @@ impl Request<'_> {
             seed: self.norm.seed,
             seconds: started.elapsed().as_secs_f64(),
             layers,
+            functionals,
         })
     }
 }

@@ -27,7 +27,8 @@ use crate::{
 pub(crate) struct Plan {
     /// The search for weights.
     pub effort: Effort,
-    /// Slacks tried: each makes `kappa` larger and the operator smaller.
+    /// Norms taken at most: behind the first one the search goes on where it may, then each slack makes `kappa` larger
+    /// and the operator smaller.
     pub tries: usize,
     /// Tolerance of the norm.
     pub tolerance: f64,
@@ -63,17 +64,15 @@ pub(crate) fn certify(
         let norm = norm_bracket(&operator, options, monitor, ws)?;
         return Ok(Certified { upper: norm.upper, failure_probability: norm.failure_probability });
     }
-    let found = weights::search(increments, plan.effort, options.seed, memory.as_ref(), monitor, ws)?;
-    let lambda = clamped(&found.lambda, &takes_part);
-    let value = found.value;
-    *memory = Some(found);
+    let mut found = weights::search(increments, plan.effort, options.seed, memory.as_ref(), monitor, ws)?;
 
     let height = increments.height();
     let mut best = Certified { upper: f64::INFINITY, failure_probability: 0.0 };
     let mut slack = 1.0 + plan.tolerance;
     for k in 0..plan.tries {
+        let lambda = clamped(&found.lambda, &takes_part);
         let weights = graded(&lambda, &takes_part, increments, slack, height);
-        let Some(operator) = Scaled::new(increments, value * slack, &weights, ws) else { break };
+        let Some(operator) = Scaled::new(increments, found.value * slack, &weights, ws) else { break };
         let norm_options = NormOptions {
             failure_probability: options.failure_probability / plan.tries as f64,
             tolerance: plan.tolerance,
@@ -90,8 +89,17 @@ pub(crate) fn certify(
         if norm.upper <= 1.0 || norm.upper > 1.5 {
             break;
         }
-        slack *= norm.upper.powi(SLACK_PER_NORM);
+        if k == 0 && (found.rests || is_formed(&operator)) {
+            // The value converges faster than the weights, whose errors it feels squared only. Where the operator is
+            // small, so are steps.
+            let steps = if is_formed(&operator) { 4 * plan.effort.steps } else { plan.effort.steps };
+            let effort = Effort { tolerance: plan.effort.tolerance * 1e-3, steps, ..plan.effort };
+            found = weights::search(increments, effort, options.seed, Some(&found), monitor, ws)?;
+        } else {
+            slack *= norm.upper.powi(SLACK_PER_NORM);
+        }
     }
+    *memory = Some(found);
     Ok(best)
 }
 
@@ -102,6 +110,11 @@ const SLACK_PER_NORM: i32 = 4;
 /// Work (multiply-adds) up to which the operator is formed and its norm is exact.
 const FORMED: f64 = 5e8;
 
+fn is_formed(operator: &Scaled<'_>) -> bool {
+    let (short, long) = (operator.rows().min(operator.cols()) as f64, operator.rows().max(operator.cols()) as f64);
+    short * (0.5 * short * (long + short) + operator.multiply_adds() as f64) <= FORMED
+}
+
 /// The norm: exact and deterministic where the operator is small, by Lanczos elsewhere.
 fn norm_of(
     operator: &Scaled<'_>,
@@ -109,10 +122,8 @@ fn norm_of(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<NormBracket, BoundError> {
-    let (short, long) = (operator.rows().min(operator.cols()) as f64, operator.rows().max(operator.cols()) as f64);
-    let work = short * (0.5 * short * (long + short) + operator.multiply_adds() as f64);
     let guarantee = match options.guarantee {
-        GuaranteeRequest::Auto if work <= FORMED => GuaranteeRequest::Deterministic,
+        GuaranteeRequest::Auto if is_formed(operator) => GuaranteeRequest::Deterministic,
         asked => asked,
     };
     Ok(norm_bracket(operator, &NormOptions { guarantee, ..*options }, monitor, ws)?)

@@ -116,6 +116,12 @@ impl Increments {
         self.steps.push(step);
     }
 
+    /// Takes back the last step, which must have no uncertain units.
+    pub fn pop(&mut self) {
+        self.steps.pop();
+        self.source_levels.truncate(self.steps.len() + 1);
+    }
+
     /// The highest level among sources; zero for those that were never added (a layerwise bound needs no levels).
     pub fn level_below(&self, inputs: &[usize]) -> usize {
         inputs.iter().filter_map(|&i| self.source_levels.get(i).copied()).max().unwrap_or(0)

@@ -12,7 +12,7 @@ type Built = Result<(Layer, Vec<usize>), ModelError>;
 
 /// Weights of larger or smaller magnitude (and not zero) are refused: the squares of products of a few would overflow
 /// or vanish in f64, and with them the bounds (see `MOST_MERGED` in the plan). Every finite f32 is inside.
-const MAGNITUDES: std::ops::RangeInclusive<f64> = 1e-45..=1e45;
+pub(crate) const MAGNITUDES: std::ops::RangeInclusive<f64> = 1e-45..=1e45;
 
 fn check_magnitudes(name: &str, values: impl IntoIterator<Item = f64>) -> Result<(), ModelError> {
     for (i, value) in values.into_iter().enumerate() {

@@ -88,7 +88,7 @@ impl Flow {
     }
 
     /// The mask `D`, or `None` if everything moves.
-    fn mask(&self) -> Option<Vec<f64>> {
+    pub fn mask(&self) -> Option<Vec<f64>> {
         (!self.moves.iter().all(|&m| m)).then(|| self.moves.iter().map(|&m| f64::from(u8::from(m))).collect())
     }
 }

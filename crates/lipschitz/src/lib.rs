@@ -7,6 +7,7 @@ mod attained;
 mod bound;
 mod certificate;
 mod error;
+mod functionals;
 mod increments;
 mod layer;
 mod layers;
@@ -22,7 +23,7 @@ mod tensor;
 mod unit;
 mod weights;
 
-pub use bound::{bound, global_bound};
+pub use bound::{bound, bound_functionals, global_bound, global_bound_functionals};
 pub use error::{BoundError, ErrorKind, ModelError};
 pub use layer::{Affine, Bias, Layer};
 pub use layers::{
@@ -32,7 +33,8 @@ pub use layers::{
 pub use network::{Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};
 pub use result::{
-    BoundMonitor, BoundOptions, BoundResult, LayerReport, Method, MethodRequest, Quiet, StageKind, UnitCounts,
+    BoundMonitor, BoundOptions, BoundResult, FunctionalBound, LayerReport, Method, MethodRequest, Quiet, StageKind,
+    UnitCounts,
 };
 pub use tensor::{Tensor, TensorData};
 pub use unit::{Kind, Slope, Unit};

@@ -40,7 +40,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    fn has_room(&self) -> bool {
+    /// Whether one more affine map may be merged into it.
+    pub fn has_room(&self) -> bool {
         matches!(&self.action, Action::Affine { maps, .. } if maps.len() < MOST_MERGED)
     }
 

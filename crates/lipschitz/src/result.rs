@@ -95,6 +95,21 @@ pub struct LayerReport {
     pub seconds: f64,
 }
 
+/// An upper bound of the Lipschitz constant of a linear functional of the output, `c^T f`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FunctionalBound {
+    /// The constant is at most this.
+    pub upper: f64,
+    /// The constant is at least this: the largest ratio that was attained.
+    pub lower: f64,
+    /// How `upper` was composed.
+    pub method: Method,
+    /// Certainty of `upper`.
+    pub guarantee: Guarantee,
+    /// Probability that `upper`, or anything it rests on, is wrong.
+    pub failure_probability: f64,
+}
+
 /// An upper bound of a Lipschitz constant, with its story.
 #[derive(Clone, Debug)]
 pub struct BoundResult {
@@ -122,6 +137,9 @@ pub struct BoundResult {
     pub seconds: f64,
     /// The stages.
     pub layers: Vec<LayerReport>,
+    /// Bounds of the functionals that were asked for, in their order. They share the failure probability asked for with
+    /// all else in the result.
+    pub functionals: Vec<FunctionalBound>,
 }
 
 /// Observes a bound and may stop it.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lipbound_lipschitz::{BoundResult, Kind, LayerReport, Method, MethodRequest, StageKind, Tensor, TensorData};
+use lipbound_lipschitz::{
+    BoundResult, FunctionalBound, Kind, LayerReport, Method, MethodRequest, StageKind, Tensor, TensorData,
+};
 use lipbound_models::Memory;
 use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
 use napi::bindgen_prelude::{Either, Float32Array, Float64Array};
@@ -65,6 +67,11 @@ pub fn memory_in(names: Vec<String>, tensors: &[NativeTensor]) -> Result<Memory,
         memory.insert(name, tensor);
     }
     Ok(memory)
+}
+
+/// Copies functionals in, as [`tensor_in`] does.
+pub fn functionals_in(functionals: Option<&[Float64Array]>) -> Option<Vec<Vec<f64>>> {
+    functionals.map(|functionals| functionals.iter().map(|functional| functional.to_vec()).collect())
 }
 
 /// Options of every norm.
@@ -244,6 +251,26 @@ pub struct LayerResult {
     pub seconds: f64,
 }
 
+/// A bound of a functional.
+#[napi(object)]
+pub struct FunctionalResult {
+    pub upper: f64,
+    pub lower: f64,
+    pub method: String,
+    pub guarantee: String,
+    pub failure_probability: f64,
+}
+
+fn functional_out(functional: &FunctionalBound) -> FunctionalResult {
+    FunctionalResult {
+        upper: functional.upper,
+        lower: functional.lower,
+        method: method_out(functional.method),
+        guarantee: guarantee_out(functional.guarantee),
+        failure_probability: functional.failure_probability,
+    }
+}
+
 /// A bound with its story.
 #[napi(object)]
 pub struct NativeBoundResult {
@@ -258,9 +285,11 @@ pub struct NativeBoundResult {
     pub seed: f64,
     pub seconds: f64,
     pub layers: Vec<LayerResult>,
+    pub functionals: Option<Vec<FunctionalResult>>,
 }
 
-pub fn bound_out(result: &BoundResult) -> NativeBoundResult {
+/// A result, with its functionals if they were asked for.
+pub fn bound_out(result: &BoundResult, functionals: bool) -> NativeBoundResult {
     NativeBoundResult {
         upper: result.upper,
         lower: result.lower,
@@ -278,6 +307,7 @@ pub fn bound_out(result: &BoundResult) -> NativeBoundResult {
         seed: result.seed as f64,
         seconds: result.seconds,
         layers: result.layers.iter().map(|layer| layer_out(layer, result.seed)).collect(),
+        functionals: functionals.then(|| result.functionals.iter().map(functional_out).collect()),
     }
 }
 

@@ -7,7 +7,7 @@ use lipbound_models::Architecture;
 use lipbound_spectral as spectral;
 use napi::{
     Env,
-    bindgen_prelude::{Function, Object},
+    bindgen_prelude::{Float64Array, Function, Object},
 };
 use napi_derive::napi;
 
@@ -59,6 +59,7 @@ pub struct NativeBoundOptions {
     #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
     pub guarantee: Option<String>,
     pub time_limit: Option<f64>,
+    pub functionals: Option<Vec<Float64Array>>,
 }
 
 impl NativeBoundOptions {
@@ -92,6 +93,7 @@ pub struct NativeGlobalOptions {
     #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
     pub guarantee: Option<String>,
     pub time_limit: Option<f64>,
+    pub functionals: Option<Vec<Float64Array>>,
 }
 
 impl NativeGlobalOptions {
@@ -211,12 +213,21 @@ impl NativeNetwork {
         on_progress: Option<Function<'_, Progress, ()>>,
     ) -> napi::Result<Object<'env>> {
         let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
+        let functionals = convert::functionals_in(options.functionals.as_deref());
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let options = options.read()?;
             let reporter = Reporter::new(reporter.0, reporter.1);
-            let results = lipschitz::bound(&loaded?.network, &input?, &options, &reporter, &mut jobs::workspace()?)?;
-            Ok(results.iter().map(convert::bound_out).collect::<Vec<_>>())
+            let results = lipschitz::bound_functionals(
+                &loaded?.network,
+                &input?,
+                &options,
+                functionals.as_deref().unwrap_or_default(),
+                &reporter,
+                &mut jobs::workspace()?,
+            )?;
+            let asked = functionals.is_some();
+            Ok(results.iter().map(|result| convert::bound_out(result, asked)).collect::<Vec<_>>())
         })
     }
 
@@ -230,17 +241,20 @@ impl NativeNetwork {
         on_progress: Option<Function<'_, Progress, ()>>,
     ) -> napi::Result<Object<'env>> {
         let loaded = self.loaded();
+        let functionals = convert::functionals_in(options.functionals.as_deref());
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (norm, method) = options.read()?;
-            Ok(convert::bound_out(&lipschitz::global_bound(
+            let result = lipschitz::global_bound_functionals(
                 &loaded?.network,
                 &norm,
                 method,
+                functionals.as_deref().unwrap_or_default(),
                 &reporter,
                 &mut jobs::workspace()?,
-            )?))
+            )?;
+            Ok(convert::bound_out(&result, functionals.is_some()))
         })
     }
 

@@ -171,8 +171,9 @@ impl<T: Element> PackedConv<T> {
         Ok(Self {
             shape: *shape,
             forward: Plan::new(&oriented, Direction::Forward, isa, weight),
-            adjoint: both_directions
-                .then(|| Plan::new(&oriented, Direction::Adjoint, isa, |out, input, ky, kx| weight(input, out, ky, kx))),
+            adjoint: both_directions.then(|| {
+                Plan::new(&oriented, Direction::Adjoint, isa, |out, input, ky, kx| weight(input, out, ky, kx))
+            }),
         })
     }
 
