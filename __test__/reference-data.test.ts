@@ -135,3 +135,31 @@ check('the certificate is as tight as the prototype and the oracle, and far belo
   const [smallest] = results
   t.true(smallest !== undefined && smallest.upper <= 1.6 * smallest.lower)
 })
+
+/**
+ * What the oracle beside the data (`oracle/oracle.py`, dense matrices and its own search for weights) certifies for the
+ * network up to each step: conv1 with its rectifier, pool1, conv2, pool2, fc1, fc2 and fc3. Its function `certificate`,
+ * recorded at every call of `certified_bound`; six digits.
+ */
+const ORACLE_PREFIXES: readonly (readonly [epsilon: number, prefixes: readonly number[]])[] = [
+  [0.001, [3.47039, 2.74966, 10.9445, 9.3873, 26.4749, 38.0962, 48.0522]],
+  [0.01, [3.47614, 2.77615, 11.0613, 9.64091, 27.183, 40.2285, 50.9808]],
+  [0.0522, [3.48973, 3.50038, 11.5804, 9.79988, 30.2693, 48.1878, 60.0731]],
+  [0.1, [3.49695, 2.86207, 12.0405, 10.4639, 35.2462, 56.2798, 68.4843]],
+  [0.2, [3.51727, 3.03878, 12.8059, 12.0936, 43.3614, 71.3383, 99.0207]],
+  [0.3, [3.54102, 3.22982, 14.6683, 13.1081, 59.8869, 111.037, 172.536]],
+]
+
+check('the certificate of every prefix of the network is at most 1.05 times that of the oracle', async (t) => {
+  using network = await open()
+  const epsilon = ORACLE_PREFIXES.map(([radius]) => radius)
+  const results = await network.bound(await eight(), { epsilon, method: 'certificate' })
+  results.forEach(({ layers }, index) => {
+    const [radius, prefixes] = ORACLE_PREFIXES[index] ?? [NaN, []]
+    t.is(layers.length, prefixes.length)
+    layers.forEach(({ name, gain }, step) => {
+      const theirs = prefixes[step] ?? NaN
+      t.true(gain <= 1.05 * theirs, `epsilon ${radius}, up to ${name}: ${gain}, the oracle ${theirs}`)
+    })
+  })
+})
