@@ -13,7 +13,7 @@ use crate::{
     increments::{Increments, Step as IncrementStep},
     layerwise::{Ball, Flow, Remembered},
     nominal::Nominal,
-    plan::Action,
+    plan::{Action, Stage},
     weights::{Effort, Search},
 };
 
@@ -138,9 +138,13 @@ const AUTOMATIC_CERTIFICATE: usize = 40_000_000;
 
 /// How hard to try for a prefix, and for the whole.
 const PREFIX: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 4, tolerance: 2e-3 };
+    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 3, tolerance: 2e-3 };
 pub(crate) const FINAL: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 4, tolerance: 1e-3 };
+    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 3, tolerance: 1e-3 };
+
+/// For a prefix that sets no ranges: the report and functionals see it.
+const REPORTED: certificate::Plan =
+    certificate::Plan { effort: Effort { rank: 4, steps: 60, tolerance: 1e-4 }, tries: 2, tolerance: 5e-3 };
 
 struct Request<'a> {
     network: &'a Network,
@@ -152,12 +156,33 @@ struct Request<'a> {
     place: (usize, usize),
 }
 
+fn has_units(stage: &Stage) -> bool {
+    match &stage.action {
+        Action::Affine { unit, .. } => unit.is_some(),
+        Action::Pool(_) => true,
+        Action::Add => false,
+    }
+}
+
 impl Request<'_> {
     fn certifies(&self) -> bool {
         match self.method {
             MethodRequest::Layerwise => false,
             MethodRequest::Certificate => true,
             MethodRequest::Auto => self.network.multiply_adds() <= AUTOMATIC_CERTIFICATE,
+        }
+    }
+
+    /// How hard to try for the network up to a stage.
+    fn plan(&self, index: usize) -> &'static certificate::Plan {
+        let stages = &self.network.plan().stages;
+        let sets_ranges = |stage: &Stage| has_units(stage) && stage.inputs.contains(&(index + 1));
+        if index + 1 == stages.len() {
+            &FINAL
+        } else if stages.iter().any(sets_ranges) {
+            &PREFIX
+        } else {
+            &REPORTED
         }
     }
 
@@ -171,13 +196,8 @@ impl Request<'_> {
             return wanted;
         }
         for (index, stage) in stages.iter().enumerate() {
-            let has_units = match &stage.action {
-                Action::Affine { unit, .. } => unit.is_some(),
-                Action::Pool(_) => true,
-                Action::Add => false,
-            };
             let is_output = index + 1 == stages.len();
-            if (has_units || is_output) && self.ball.epsilon.is_finite() {
+            if (has_units(stage) || is_output) && self.ball.epsilon.is_finite() {
                 for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
                     wanted[before] = before > 0;
                 }
@@ -245,7 +265,7 @@ impl Request<'_> {
                     .push(IncrementStep { inputs: stage.inputs.clone(), outputs, change: step.change }, step.levels);
             }
             if certified_stages[index] {
-                let plan = if index + 1 == stages.len() { &FINAL } else { &PREFIX };
+                let plan = self.plan(index);
                 let options = NormOptions { stream: stream + 8, ..options };
                 let certified = certify(&increments, plan, &options, &mut memory.searches[index], monitor, ws)?;
                 failure_probability = rounding::add_up(failure_probability, certified.failure_probability);

@@ -27,8 +27,7 @@ use crate::{
 pub(crate) struct Plan {
     /// The search for weights.
     pub effort: Effort,
-    /// Norms taken at most: behind the first one the search goes on where it may, then each slack makes `kappa` larger
-    /// and the operator smaller.
+    /// Slacks tried: each makes `kappa` larger and the operator smaller.
     pub tries: usize,
     /// Tolerance of the norm.
     pub tolerance: f64,
@@ -69,12 +68,14 @@ pub(crate) fn certify(
     let height = increments.height();
     let mut best = Certified { upper: f64::INFINITY, failure_probability: 0.0 };
     let mut slack = 1.0 + plan.tolerance;
-    for k in 0..plan.tries {
+    // One norm more than slacks: that of the search which goes on.
+    let norms = plan.tries + 1;
+    for k in 0..norms {
         let lambda = clamped(&found.lambda, &takes_part);
         let weights = graded(&lambda, &takes_part, increments, slack, height);
         let Some(operator) = Scaled::new(increments, found.value * slack, &weights, ws) else { break };
         let norm_options = NormOptions {
-            failure_probability: options.failure_probability / plan.tries as f64,
+            failure_probability: options.failure_probability / norms as f64,
             tolerance: plan.tolerance,
             enough: 1.0,
             stream: options.stream + k as u64,
@@ -89,11 +90,17 @@ pub(crate) fn certify(
         if norm.upper <= 1.0 || norm.upper > 1.5 {
             break;
         }
-        if k == 0 && (found.rests || is_formed(&operator)) {
-            // The value converges faster than the weights, whose errors it feels squared only. Where the operator is
-            // small, so are steps.
-            let steps = if is_formed(&operator) { 4 * plan.effort.steps } else { plan.effort.steps };
-            let effort = Effort { tolerance: plan.effort.tolerance * 1e-3, steps, ..plan.effort };
+        // The value converges faster than the weights, whose errors it feels squared only: the search goes on where it
+        // came to rest early and much is lost, or where the operator is small, and so are steps.
+        let steps = if is_formed(&operator) {
+            4 * plan.effort.steps
+        } else if best.upper > MUCH_LOST * found.value {
+            plan.effort.steps.saturating_sub(found.steps)
+        } else {
+            0
+        };
+        if k == 0 && steps > 0 {
+            let effort = Effort { tolerance: plan.effort.tolerance * FINER, steps, ..plan.effort };
             found = weights::search(increments, effort, options.seed, Some(&found), monitor, ws)?;
         } else {
             slack *= norm.upper.powi(SLACK_PER_NORM);
@@ -102,6 +109,12 @@ pub(crate) fn certify(
     *memory = Some(found);
     Ok(best)
 }
+
+/// What a certificate may exceed the search's value by before the search goes on.
+const MUCH_LOST: f64 = 1.02;
+
+/// The tolerance of a search that goes on, relative to the first one.
+const FINER: f64 = 1e-2;
 
 /// About how many times the slack must grow by the factor that the norm shall shrink by: the slack is spread over the
 /// levels, and each block of the operator sees only its share.

@@ -36,8 +36,8 @@ pub(crate) struct Search {
     pub value: f64,
     /// `lambda_u = norm(g_u) / (delta_u norm(v_u))`, the squares of the weights.
     pub lambda: Vec<f64>,
-    /// Whether the value came to rest before the steps ran out: more steps may be worth it.
-    pub rests: bool,
+    /// Steps taken.
+    pub steps: usize,
 }
 
 fn norm(values: &[f64]) -> f64 {
@@ -71,7 +71,7 @@ pub(crate) fn search(
         _ => fresh(units * rank, u64::MAX - 100),
     };
     let mut v = vec![0.0; units * rank];
-    let (mut value, mut rests) = (0.0, false);
+    let mut value = 0.0;
     let mut history: Vec<f64> = Vec::with_capacity(effort.steps);
     for _ in 0..effort.steps {
         if monitor.cancelled() {
@@ -108,7 +108,6 @@ pub(crate) fn search(
         if let Some(&earlier) = history.len().checked_sub(5).and_then(|i| history.get(i))
             && (value - earlier).abs() <= effort.tolerance * value
         {
-            rests = true;
             break;
         }
     }
@@ -118,7 +117,7 @@ pub(crate) fn search(
             norm(&g[range.clone()]) / (increments.units[unit].delta * norm(&v[range]))
         })
         .collect();
-    Ok(Search { input, adjoint: g, value, lambda, rests })
+    Ok(Search { input, adjoint: g, value, lambda, steps: history.len() })
 }
 
 /// Replaces `at` by `delta norm(at)` in the direction of `towards`.
