@@ -5,11 +5,11 @@
 //! where all slopes at x0 are certain), and those of points inside the ball in the same direction.
 
 use lipbound_operators::{Workspace, rounding};
-use lipbound_spectral::start;
+use lipbound_spectral::{Cancelled, start};
 
 use crate::{
     BoundError, BoundMonitor, Unit,
-    nominal::Nominal,
+    nominal::{Nominal, poll},
     plan::{Action, Plan},
 };
 
@@ -78,7 +78,7 @@ pub(crate) fn lower_bound(
     let nominal = match question.nominal {
         Some(nominal) => nominal,
         None => {
-            of_zero = Nominal::new(question.plan, &vec![0.0; question.inputs], ws);
+            of_zero = Nominal::new(question.plan, &vec![0.0; question.inputs], monitor, ws)?;
             &of_zero
         }
     };
@@ -86,43 +86,40 @@ pub(crate) fn lower_bound(
     let epsilon = if question.epsilon.is_finite() { question.epsilon } else { 1.0 };
 
     // The error of the point's evaluation is about as large again: where that leaves nothing, do not begin.
-    let error = evaluation_error(question.plan, nominal, ws);
+    let error = evaluation_error(question.plan, nominal, monitor, ws)?;
     let has_quotients = epsilon > 0.0 && 2.0 * question.carried(error) < epsilon * question.upper;
     if question.smooth_gains.is_none() && !has_quotients {
         return Ok(0.0);
     }
-    let jacobian = Jacobian::new(question.plan, nominal);
+    let jacobian = Jacobian::new(question.plan, nominal, monitor);
     let v = match direction {
         Some(v) => &*v,
         None => &*direction.insert(match question.functional {
             // The Jacobian of a functional is one row, and its own top singular vector.
-            Some(functional) => jacobian.apply_adjoint(functional, ws),
-            None => jacobian.top_direction(question.seed, monitor, ws)?,
+            Some(functional) => jacobian.apply_adjoint(functional, ws)?,
+            None => jacobian.top_direction(question.seed, ws)?,
         }),
     };
     let mut best: f64 = 0.0;
     if let Some(gains) = &question.smooth_gains {
-        best = best.max(jacobian.ratio(v, gains, question, ws));
+        best = best.max(jacobian.ratio(v, gains, question, ws)?);
     }
     if !has_quotients {
         return Ok(best);
     }
-    let quotients = Quotients { question, nominal, epsilon, error };
+    let quotients = Quotients { question, nominal, epsilon, error, monitor };
     // Near a smooth x0 quotients are what the Jacobian says.
     let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
     let mut promising: Option<(f64, Vec<f64>)> = None;
     for step in fractions.iter().flat_map(|&fraction| [fraction, -fraction]) {
-        if monitor.cancelled() {
-            return Err(BoundError::Cancelled);
-        }
         let Some((x, distance)) = quotients.point(v, step) else { continue };
-        let estimate = quotients.estimate(&x, distance, ws);
+        let estimate = quotients.estimate(&x, distance, ws)?;
         if estimate > promising.as_ref().map_or(best * MORE, |(ratio, _)| *ratio) {
             promising = Some((estimate, x));
         }
     }
     if let Some((_, x)) = promising {
-        best = best.max(quotients.attained(&x, ws));
+        best = best.max(quotients.attained(&x, ws)?);
     }
     Ok(best)
 }
@@ -134,6 +131,7 @@ struct Quotients<'a> {
     epsilon: f64,
     /// Bound of the error of the computed `f(x0)`.
     error: f64,
+    monitor: &'a dyn BoundMonitor,
 }
 
 impl Quotients<'_> {
@@ -163,27 +161,33 @@ impl Quotients<'_> {
     }
 
     /// About what [`Self::attained`] will say, if rounding at the point is what it is at x0.
-    fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> f64 {
-        let output = self.question.plan.forward(x, ws).pop().expect("there is at least the input");
-        self.change(&output, 2.0 * self.error) / distance
+    fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> Result<f64, Cancelled> {
+        let output = self.question.plan.forward(x, self.monitor, ws)?.pop().expect("there is at least the input");
+        Ok(self.change(&output, 2.0 * self.error) / distance)
     }
 
     /// The ratio less its rounding; 0 where the evaluation overflows.
-    fn attained(&self, x: &[f64], ws: &mut Workspace) -> f64 {
-        let there = Nominal::new(self.question.plan, x, ws);
+    fn attained(&self, x: &[f64], ws: &mut Workspace) -> Result<f64, Cancelled> {
+        let there = Nominal::new(self.question.plan, x, self.monitor, ws)?;
         if there.overflow().is_some() {
-            return 0.0;
+            return Ok(0.0);
         }
-        let both = rounding::add_up(self.error, evaluation_error(self.question.plan, &there, ws));
-        rounding::div_down(self.change(&there.values[there.values.len() - 1], both), self.distance(x))
+        let both = rounding::add_up(self.error, evaluation_error(self.question.plan, &there, self.monitor, ws)?);
+        Ok(rounding::div_down(self.change(&there.values[there.values.len() - 1], both), self.distance(x)))
     }
 }
 
 /// Bound of the norm of the rounding error of a forward pass: local errors, carried along by cheap bounds of the
 /// stages' norms. Loose for deep networks, where the Jacobian's ratio stands alone.
-fn evaluation_error(plan: &Plan, nominal: &Nominal, ws: &mut Workspace) -> f64 {
+fn evaluation_error(
+    plan: &Plan,
+    nominal: &Nominal,
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<f64, Cancelled> {
     let mut errors = vec![0.0];
     for (index, stage) in plan.stages.iter().enumerate() {
+        poll(monitor)?;
         let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
         let (gain, extra) = match &stage.action {
             Action::Affine { operator, unit, .. } => {
@@ -206,7 +210,7 @@ fn evaluation_error(plan: &Plan, nominal: &Nominal, ws: &mut Workspace) -> f64 {
         let local = rounding::mul_up(slope, rounding::norm_up(&nominal.local[index]));
         errors.push(rounding::add_up(rounding::mul_up(gain, carried), rounding::add_up(local, extra)));
     }
-    errors[errors.len() - 1]
+    Ok(errors[errors.len() - 1])
 }
 
 /// The Jacobian at the nominal input, by the slopes of its computed values.
@@ -215,10 +219,11 @@ struct Jacobian<'a> {
     nominal: &'a Nominal,
     /// For each stage that is a pool, the index of each window's largest element.
     winners: Vec<Vec<usize>>,
+    monitor: &'a dyn BoundMonitor,
 }
 
 impl<'a> Jacobian<'a> {
-    fn new(plan: &'a Plan, nominal: &'a Nominal) -> Self {
+    fn new(plan: &'a Plan, nominal: &'a Nominal, monitor: &'a dyn BoundMonitor) -> Self {
         let winners = plan
             .stages
             .iter()
@@ -227,12 +232,12 @@ impl<'a> Jacobian<'a> {
                 _ => Vec::new(),
             })
             .collect();
-        Self { plan, nominal, winners }
+        Self { plan, nominal, winners, monitor }
     }
 
     /// About the top right singular vector: Lanczos on `J J^T`, on the side of the output, which is the small one. Kept
     /// orthogonal by hand, since the vectors are few and short.
-    fn top_direction(&self, seed: u64, monitor: &dyn BoundMonitor, ws: &mut Workspace) -> Result<Vec<f64>, BoundError> {
+    fn top_direction(&self, seed: u64, ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
         let outputs = self.nominal.values[self.nominal.values.len() - 1].len();
         let mut next = start::gaussian(&vec![true; outputs], seed, u64::MAX);
         // Orthonormal vectors, and the tridiagonal matrix of `J J^T` between them.
@@ -240,9 +245,6 @@ impl<'a> Jacobian<'a> {
         let mut t = Tridiagonal::default();
         let mut reached = 0.0;
         while basis.len() < LANCZOS_STEPS.min(outputs) {
-            if monitor.cancelled() {
-                return Err(BoundError::Cancelled);
-            }
             let size = dot(&next, &next).sqrt();
             // Where nothing is left the space is complete.
             if !size.is_finite() || size <= reached * 1e-12 {
@@ -252,7 +254,7 @@ impl<'a> Jacobian<'a> {
                 t.beside.push(size);
             }
             next.iter_mut().for_each(|x| *x /= size);
-            let mut image = self.apply(&self.apply_adjoint(&next, ws), ws);
+            let mut image = self.apply(&self.apply_adjoint(&next, ws)?, ws)?;
             t.diagonal.push(dot(&next, &image));
             basis.push(std::mem::take(&mut next));
             for q in &basis {
@@ -271,12 +273,13 @@ impl<'a> Jacobian<'a> {
         for (weight, q) in weights.iter().zip(&basis) {
             left.iter_mut().zip(q).for_each(|(x, q)| *x += weight * q);
         }
-        Ok(self.apply_adjoint(&left, ws))
+        self.apply_adjoint(&left, ws)
     }
 
-    fn forward(&self, v: &[f64], ws: &mut Workspace) -> Vec<Vec<f64>> {
+    fn forward(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<Vec<f64>>, Cancelled> {
         let mut values = vec![v.to_vec()];
         for (index, stage) in self.plan.stages.iter().enumerate() {
+            poll(self.monitor)?;
             let x = &values[stage.inputs[0]];
             let output = match &stage.action {
                 Action::Affine { operator, unit, .. } => {
@@ -304,18 +307,19 @@ impl<'a> Jacobian<'a> {
             };
             values.push(output);
         }
-        values
+        Ok(values)
     }
 
-    fn apply(&self, v: &[f64], ws: &mut Workspace) -> Vec<f64> {
-        self.forward(v, ws).pop().expect("there is at least the input")
+    fn apply(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
+        Ok(self.forward(v, ws)?.pop().expect("there is at least the input"))
     }
 
-    fn apply_adjoint(&self, w: &[f64], ws: &mut Workspace) -> Vec<f64> {
+    fn apply_adjoint(&self, w: &[f64], ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
         let stages = &self.plan.stages;
         let mut pulled: Vec<Option<Vec<f64>>> = vec![None; stages.len() + 1];
         pulled[stages.len()] = Some(w.to_vec());
         for (index, stage) in stages.iter().enumerate().rev() {
+            poll(self.monitor)?;
             let Some(mut g) = pulled[index + 1].take() else { continue };
             let back = match &stage.action {
                 Action::Affine { operator, unit, .. } => {
@@ -347,13 +351,13 @@ impl<'a> Jacobian<'a> {
                 }
             }
         }
-        pulled[0].take().unwrap_or_else(|| vec![0.0; self.nominal.values[0].len()])
+        Ok(pulled[0].take().unwrap_or_else(|| vec![0.0; self.nominal.values[0].len()]))
     }
 
     /// `norm(J v) / norm(v)`, or `|c^T J v| / norm(v)` for a functional, rounded down: what rounding adds in each stage
     /// travels on by at most the stage's gain.
-    fn ratio(&self, v: &[f64], gains: &[f64], question: &Question<'_>, ws: &mut Workspace) -> f64 {
-        let values = self.forward(v, ws);
+    fn ratio(&self, v: &[f64], gains: &[f64], question: &Question<'_>, ws: &mut Workspace) -> Result<f64, Cancelled> {
+        let values = self.forward(v, ws)?;
         let mut errors = vec![0.0];
         for (stage, gain) in self.plan.stages.iter().zip(gains) {
             let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
@@ -378,7 +382,7 @@ impl<'a> Jacobian<'a> {
         let last = values.len() - 1;
         let image = question.size_down(&values[last], errors[last]);
         let size = rounding::norm_up(v);
-        if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) }
+        Ok(if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) })
     }
 }
 

@@ -53,7 +53,7 @@ pub fn bound_functionals(
     let x = network.read_input(input)?;
     let functionals = Functionals::new(network, functionals)?;
     let start = Instant::now();
-    let nominal = Nominal::new(network.plan(), &x, ws);
+    let nominal = Nominal::new(network.plan(), &x, monitor, ws)?;
     if let Some(stage) = nominal.overflow() {
         let name = &network.plan().stages[stage].name;
         return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());

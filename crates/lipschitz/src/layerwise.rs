@@ -24,7 +24,7 @@ use lipbound_spectral::{NormBracket, NormOptions, norm_bracket};
 use crate::{
     BoundError, BoundMonitor, Kind, MaxPool, Unit, UnitCounts,
     increments::{Change, Increments, Join, Uncertain, centre},
-    nominal::Nominal,
+    nominal::{Nominal, poll},
     plan::{Action, Stage},
     ranges::Paths,
     unit::PreActivation,
@@ -140,7 +140,7 @@ impl Ball<'_> {
                 increments,
                 source,
             )),
-            Action::Pool(pool) => Ok(self.pool(source, pool, input, increments, ws)),
+            Action::Pool(pool) => self.pool(source, pool, input, increments, monitor, ws),
             Action::Add => Ok(self.add(index, stage, flows)),
         }
     }
@@ -193,7 +193,7 @@ impl Ball<'_> {
         let mut constant = false;
         let mut deviations: Vec<f64> = norms.iter().map(|&norm| deviation(input.radius, norm)).collect();
         if let (true, Some(unit)) = (self.refine, unit) {
-            self.refine(index, stage, operator, unit, input, increments, &norms, &mut deviations, ws);
+            self.refine(index, stage, operator, unit, input, increments, &norms, &mut deviations, monitor, ws)?;
         }
         let level = increments.level_below(&stage.inputs) + 1;
         let (mut centres, mut unstable, mut uncertain) = (vec![0.0; rows], Vec::new(), Vec::new());
@@ -286,11 +286,12 @@ impl Ball<'_> {
         increments: &Increments,
         norms: &[f64],
         deviations: &mut [f64],
+        monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
-    ) {
+    ) -> Result<(), BoundError> {
         // At the input itself a row norm is exact.
         if !self.epsilon.is_finite() || stage.inputs[0] == 0 {
-            return;
+            return Ok(());
         }
         let undecided: Vec<usize> = (0..norms.len())
             .filter(|&i| norms[i] != 0.0)
@@ -303,9 +304,11 @@ impl Ball<'_> {
         let work = (undecided.len(), 2 * operator.multiply_adds());
         if let Some(paths) = Paths::new(increments, stage.inputs[0], self.epsilon, work, ws) {
             for i in undecided {
+                poll(monitor)?;
                 deviations[i] = deviations[i].min(paths.row(&**operator, i, ws)).max(f64::MIN_POSITIVE);
             }
         }
+        Ok(())
     }
 
     /// Norm of the roundings of the unit itself.
@@ -360,7 +363,15 @@ impl Ball<'_> {
     }
 
     /// A max pool: `sqrt(m)`, with `m` the largest number of windows in which one element may be the maximum.
-    fn pool(&self, source: usize, pool: &MaxPool, input: &Flow, increments: &Increments, ws: &mut Workspace) -> Step {
+    fn pool(
+        &self,
+        source: usize,
+        pool: &MaxPool,
+        input: &Flow,
+        increments: &Increments,
+        monitor: &dyn BoundMonitor,
+        ws: &mut Workspace,
+    ) -> Result<Step, BoundError> {
         // An element is a candidate where its largest value reaches the largest of the smallest values.
         let (mut top, mut bottom) = (vec![f64::INFINITY; pool.inputs()], vec![f64::NEG_INFINITY; pool.inputs()]);
         if let Some(nominal) = self.nominal {
@@ -385,6 +396,10 @@ impl Ball<'_> {
             })
             .flatten();
         for i in 0..outputs {
+            // A window's ranges by paths are a pass for each pair.
+            if paths.is_some() {
+                poll(monitor)?;
+            }
             let window = pool.window(i);
             threshold[i] = window.iter().fold(f64::NEG_INFINITY, |m, &j| m.max(bottom[j as usize]));
             candidates.clear();
@@ -424,7 +439,7 @@ impl Ball<'_> {
         };
         let Joins { winners, starts, joins, uncertain, levels, .. } = joins;
         let change = Change::Pool { inputs: pool.inputs(), multiplicity: pool.multiplicity(), winners, starts, joins };
-        Step { norm: NormBracket::known(constant.0, constant.1), units, output, change, uncertain, levels }
+        Ok(Step { norm: NormBracket::known(constant.0, constant.1), units, output, change, uncertain, levels })
     }
 
     /// Whether at x0 itself one element of the window is above all others, whatever rounding did.

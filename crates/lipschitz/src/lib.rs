@@ -5,6 +5,8 @@
 
 mod attained;
 mod bound;
+#[cfg(test)]
+mod cancellation;
 mod certificate;
 mod error;
 mod functionals;

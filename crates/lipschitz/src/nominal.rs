@@ -1,6 +1,7 @@
 //! The network at its nominal input, and what rounding did there.
 
 use lipbound_operators::{Workspace, rounding};
+use lipbound_spectral::{Cancelled, Monitor};
 
 use crate::{
     Affine, Bias,
@@ -26,13 +27,14 @@ impl Nominal {
         (0..self.pre.len()).find(|&s| !(finite(&self.pre[s]) && finite(&self.local[s]) && finite(&self.values[s + 1])))
     }
 
-    pub fn new(plan: &Plan, input: &[f64], ws: &mut Workspace) -> Self {
+    pub fn new(plan: &Plan, input: &[f64], monitor: &dyn Monitor, ws: &mut Workspace) -> Result<Self, Cancelled> {
         let mut this = Self { values: vec![input.to_vec()], pre: Vec::new(), local: Vec::new() };
         for stage in &plan.stages {
+            poll(monitor)?;
             let x = &this.values[stage.inputs[0]];
             let (pre, local, output) = match &stage.action {
                 Action::Affine { maps, unit, .. } => {
-                    let (pre, local) = affine_with_error(maps, x, ws);
+                    let (pre, local) = affine_with_error(maps, x, monitor, ws)?;
                     let output = unit.map_or_else(|| pre.clone(), |u| pre.iter().map(|&y| u.value(y)).collect());
                     (pre, local, output)
                 }
@@ -59,8 +61,13 @@ impl Nominal {
             this.local.push(local);
             this.values.push(output);
         }
-        this
+        Ok(this)
     }
+}
+
+/// Ends work that nobody wants any more; asked between any two products with an operator.
+pub(crate) fn poll(monitor: &dyn Monitor) -> Result<(), Cancelled> {
+    if monitor.cancelled() { Err(Cancelled) } else { Ok(()) }
 }
 
 /// Not zero where a value is not: a product that underflows must not look exact.
@@ -70,7 +77,12 @@ fn tiny(x: f64) -> f64 {
 
 /// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element:
 /// `e <- |A| (e + gamma |x|) + u |y| + bias error`, map by map (Higham, section 3.1).
-fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64>, Vec<f64>) {
+fn affine_with_error(
+    maps: &[Affine],
+    x: &[f64],
+    monitor: &dyn Monitor,
+    ws: &mut Workspace,
+) -> Result<(Vec<f64>, Vec<f64>), Cancelled> {
     let mut y = x.to_vec();
     let mut error = vec![0.0; x.len()];
     for Affine { operator, bias } in maps {
@@ -82,6 +94,7 @@ fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64
         let mut next = vec![0.0; operator.rows()];
         let mut next_error = vec![0.0; operator.rows()];
         operator.apply(&y, &mut next, ws);
+        poll(monitor)?;
         operator.apply_abs(&error, &mut next_error, ws);
         // Underflow is absolute: a row that reads anything but exact zeros may have lost as much.
         next_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += f64::MIN_POSITIVE);
@@ -95,7 +108,8 @@ fn affine_with_error(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> (Vec<f64
                 next_error[i] = rounding::add_up(next_error[i], rounding::add_up(from_bias, from_sum));
             }
         }
+        poll(monitor)?;
         (y, error) = (next, next_error);
     }
-    (y, error)
+    Ok((y, error))
 }

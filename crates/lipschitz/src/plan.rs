@@ -5,8 +5,9 @@
 use std::sync::{Arc, OnceLock};
 
 use lipbound_operators::{Compose, LinearOperator, Workspace};
+use lipbound_spectral::Cancelled;
 
-use crate::{Affine, Bias, Layer, MaxPool, Node, StageKind, Unit};
+use crate::{Affine, Bias, BoundMonitor, Layer, MaxPool, Node, StageKind, Unit, nominal::poll};
 
 /// Most maps that become one operator. With weights from 1e-45 to 1e45 in magnitude, the squares of products of three
 /// stay inside the range of f64, so that no norm overflows or vanishes; longer chains are bounded in parts.
@@ -162,10 +163,16 @@ impl Plan {
     }
 
     /// The computed value of every source: the input, then the output of each stage.
-    pub fn forward(&self, input: &[f64], ws: &mut Workspace) -> Vec<Vec<f64>> {
+    pub fn forward(
+        &self,
+        input: &[f64],
+        monitor: &dyn BoundMonitor,
+        ws: &mut Workspace,
+    ) -> Result<Vec<Vec<f64>>, Cancelled> {
         let mut values: Vec<Vec<f64>> = Vec::with_capacity(self.stages.len() + 1);
         values.push(input.to_vec());
         for stage in &self.stages {
+            poll(monitor)?;
             let x = &values[stage.inputs[0]];
             let output = match &stage.action {
                 Action::Affine { maps, unit, .. } => {
@@ -190,7 +197,7 @@ impl Plan {
             };
             values.push(output);
         }
-        values
+        Ok(values)
     }
 }
 
