@@ -27,6 +27,10 @@ export const errorTable = {
     fault: 'caller',
     meaning: 'A file cannot be read, or does not hold what its format promises.',
   },
+  ERR_LIPBOUND_CERTIFICATE: {
+    fault: 'caller',
+    meaning: 'What is given as a certificate is none: no JSON, another version, a missing or unknown field.',
+  },
   ERR_LIPBOUND_DISPOSED: {
     fault: 'caller',
     meaning: 'The network was used after dispose().',

@@ -9,6 +9,8 @@ export type { LoadModelOptions } from './model.js'
 export { Network, sequential } from './network.js'
 export type { BoundMethod, BoundOptions, GlobalBoundOptions, SequentialOptions } from './network.js'
 
+export type { Certificate, CheckOptions, StageClaims, WholeClaim } from './certificate.js'
+
 export { norm } from './norm.js'
 export type { NormComputation, NormOptions } from './norm.js'
 
@@ -59,6 +61,7 @@ export type {
   BoundResult,
   Bracket,
   FunctionalBound,
+  CheckResult,
   Guarantee,
   LayerKind,
   CompositionMethod,

@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module'
 
-import type { BoundResult, NetworkSummary, NormResult, Progress } from './results.js'
+import type { BoundResult, CheckResult, NetworkSummary, NormResult, Progress } from './results.js'
 
 /** A tensor as it crosses the boundary. */
 export interface NativeTensor {
@@ -43,11 +43,18 @@ export interface NativeBoundOptions extends NativeNormOptions {
   kind: 'centred' | 'uniform'
   method?: 'auto' | 'layerwise' | 'certificate'
   functionals?: Float64Array[]
+  certificate?: boolean
 }
 
 export interface NativeGlobalOptions extends NativeNormOptions {
   method?: 'auto' | 'layerwise' | 'certificate'
   functionals?: Float64Array[]
+  certificate?: boolean
+}
+
+/** A bound whose certificate, where there is one, is still JSON. */
+export interface NativeBoundResult extends Omit<BoundResult, 'certificate'> {
+  certificate?: string
 }
 
 export type NativeProgress = (progress: Progress) => void
@@ -60,12 +67,19 @@ export interface NativeNetwork {
     options: NativeBoundOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
-  ): Promise<Outcome<BoundResult[]>>
+  ): Promise<Outcome<NativeBoundResult[]>>
   globalBound(
     options: NativeGlobalOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
-  ): Promise<Outcome<BoundResult>>
+  ): Promise<Outcome<NativeBoundResult>>
+  digest(): string
+  check(
+    certificateJson: string,
+    options: NativeNormOptions,
+    token: CancelToken,
+    onProgress?: NativeProgress,
+  ): Promise<Outcome<CheckResult>>
   dispose(): void
   readonly disposed: boolean
 }

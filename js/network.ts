@@ -2,14 +2,16 @@
 import { checkLayers, describeNetwork } from './architecture.js'
 import { run, throwIfAborted } from './cancellation.js'
 import type { RunOptions } from './cancellation.js'
+import { certificateText, withCertificate } from './certificate.js'
+import type { Certificate, CheckOptions } from './certificate.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layers.js'
 import { native } from './native.js'
 import type { NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
-import { argumentError, nonNegative, numbers, oneOf, optional, parseOptions, shape, text } from './options.js'
-import type { BoundResult, NetworkSummary } from './results.js'
+import { argumentError, flag, nonNegative, numbers, oneOf, optional, parseOptions, shape, text } from './options.js'
+import type { BoundResult, CheckResult, NetworkSummary } from './results.js'
 import { toNative, toTensor } from './tensor.js'
 import type { Tensor, TensorLike } from './tensor.js'
 
@@ -27,6 +29,8 @@ export interface GlobalBoundOptions extends NormComputation, RunOptions {
   method?: BoundMethod | undefined
   /** Linear functionals of the output to bound as well; see {@link BoundOptions.functionals}. */
   functionals?: readonly ArrayLike<number>[] | undefined
+  /** Whether to add a certificate to the result; see {@link BoundOptions.certificate}. */
+  certificate?: boolean | undefined
 }
 
 /**
@@ -59,6 +63,12 @@ export interface BoundOptions extends NormComputation, RunOptions {
    * gets a bound of its own in {@link BoundResult.functionals}.
    */
   functionals?: readonly ArrayLike<number>[] | undefined
+  /**
+   * Whether to add to each result what others need to check it: {@link BoundResult.certificate}. Every claim in it has
+   * a little room for other machines' rounding, so that `upper` is larger by about a millionth a step. It is of the
+   * whole output; functionals have none.
+   */
+  certificate?: boolean | undefined
 }
 
 /**
@@ -90,6 +100,17 @@ export class Network {
   /** Whether {@link Network.dispose} has been called. */
   get disposed(): boolean {
     return this.#native.disposed
+  }
+
+  /**
+   * SHA-256, in hexadecimal, of what the network computes: its graph, its shapes and every coefficient, bit for bit.
+   * Names do not count, nor does whether weights came in single or double precision. Certificates name their network
+   * by it. The first reading hashes all weights, which takes about a second for 10^8 of them.
+   *
+   * @throws {@link InputError} `ERR_LIPBOUND_DISPOSED` after {@link Network.dispose}
+   */
+  get digest(): string {
+    return this.#alive().digest()
   }
 
   /**
@@ -125,6 +146,7 @@ export class Network {
       kind: optional(oneOf('centred', 'uniform')),
       method: optional(boundMethod),
       functionals: optional(coefficients),
+      certificate: optional(flag),
     })
     const centre = toNative(toTensor(input, 'bound: input'))
     const request = {
@@ -133,8 +155,10 @@ export class Network {
       kind: parsed.kind ?? 'centred',
       method: parsed.method ?? 'auto',
       ...(parsed.functionals && { functionals: parsed.functionals }),
+      certificate: parsed.certificate ?? false,
     }
-    const results = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
+    const found = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
+    const results = found.map(withCertificate)
     if (typeof parsed.epsilon !== 'number') return results
     const [only] = results
     if (only === undefined) throw fromNative(new Error('no result for the one epsilon asked'))
@@ -153,13 +177,42 @@ export class Network {
       ...normSpecification,
       method: optional(boundMethod),
       functionals: optional(coefficients),
+      certificate: optional(flag),
     })
+    const { method = 'auto', certificate = false } = parsed
     const request = {
       ...nativeNormOptions(parsed),
-      method: parsed.method ?? 'auto',
+      method,
       ...(parsed.functionals && { functionals: parsed.functionals }),
+      certificate,
     }
-    return await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
+    return withCertificate(
+      await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress)),
+    )
+  }
+
+  /**
+   * Checks a certificate of a bound of this network: recomputes what follows from the network, and proves every norm
+   * anew with random start vectors of its own. Nothing in the certificate is trusted, whoever made it.
+   *
+   * @param certificate - what {@link BoundResult.certificate} was, or `JSON.parse` of what it was written to
+   * @param options - how to go about it
+   * @returns a promise of what was found. A wrong certificate is no error: it is refused with a reason
+   * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_CERTIFICATE` for what is no certificate of this version,
+   *   `ERR_LIPBOUND_ARGUMENT`, `ERR_LIPBOUND_DISPOSED`; `signal.reason` when aborted
+   *
+   * @example
+   * ```ts
+   * const { certificate } = await net.bound(x, { epsilon: 0.05, certificate: true })
+   * const { accepted, reason } = await net.check(certificate)
+   * ```
+   */
+  async check(certificate: Certificate, options: CheckOptions = {}): Promise<CheckResult> {
+    throwIfAborted(options)
+    const parsed = parseOptions('check', options, checkSpecification)
+    const text = certificateText(certificate)
+    const request = nativeNormOptions(parsed)
+    return await run(parsed, (token, onProgress) => this.#alive().check(text, request, token, onProgress))
   }
 
   /**
@@ -218,6 +271,9 @@ export function sequential(options: SequentialOptions, layers: readonly Layer[])
     throw fromNative(error)
   }
 }
+
+/** A check has no tolerance: it goes on until a claim is decided. */
+const { tolerance: _tolerance, ...checkSpecification } = normSpecification
 
 const boundMethod = oneOf('auto', 'layerwise', 'certificate')
 

@@ -1,4 +1,5 @@
 /** The plain data that comes back: norms, bounds, their layers, progress and summaries. */
+import type { Certificate } from './certificate.js'
 
 /**
  * How sure an upper end is: `deterministic` is a proof, `probabilistic` is wrong with at most the stated
@@ -150,6 +151,30 @@ export interface BoundResult {
    * is wrong with at most the failure probability that was asked for.
    */
   readonly functionals?: readonly FunctionalBound[]
+  /** What others need to check the bound, with {@link Network.check}; only where it was asked for. */
+  readonly certificate?: Certificate
+}
+
+/** What a check of a certificate found. */
+export interface CheckResult {
+  /** Whether the bound that is claimed holds for this network. */
+  readonly accepted: boolean
+  /** Where it was refused: the first claim that is wrong or could not be verified. */
+  readonly reason?: string
+  /** The bound that is claimed. */
+  readonly upper: number
+  /** Radius of the ball; `Infinity` for a global bound. */
+  readonly epsilon: number
+  /** Which constant. */
+  readonly kind: BoundKind
+  /** How sure an acceptance is; a refusal needs no luck and says `deterministic`. */
+  readonly guarantee: Guarantee
+  /** The probability, over the seed of the check, with which a wrong bound would have been accepted; 0 if refused. */
+  readonly failureProbability: number
+  /** Seed of every random choice of the check. */
+  readonly seed: number
+  /** Seconds spent. */
+  readonly seconds: number
 }
 
 /** How far a running computation is. */

@@ -51,6 +51,11 @@ export function addMethodOption(command: Command): Command {
   )
 }
 
+/** Adds `--certificate`. */
+export function addCertificateOption(command: Command): Command {
+  return command.option('--certificate <file>', 'write what others need to check the bound: see lipbound check')
+}
+
 /** Adds `--json`. */
 export function addJsonOption(command: Command): Command {
   return command.option('--json', 'print one JSON object')

@@ -6,6 +6,7 @@ import type { BoundMethod } from '../network.js'
 import type { BoundResult } from '../results.js'
 import { loadTensor } from '../tensor.js'
 import {
+  addCertificateOption,
   addJsonOption,
   addMethodOption,
   addModelOptions,
@@ -15,6 +16,7 @@ import {
   toNumbers,
 } from './arguments.js'
 import type { Context, ModelWords, NormWords } from './arguments.js'
+import { writeCertificates } from './check.js'
 import { layerTable, print, printJson, round, roundOutward, showGuarantee, table } from './output.js'
 import type { Column } from './output.js'
 import { withProgress } from './progress.js'
@@ -26,6 +28,7 @@ interface Words extends ModelWords, NormWords {
   method: BoundMethod
   global?: boolean
   layers?: boolean
+  certificate?: string
   json?: boolean
 }
 
@@ -49,6 +52,7 @@ export function addBoundCommand(program: Command, context: Context): void {
   addMethodOption(command)
   addModelOptions(command)
   addNormOptions(command)
+  addCertificateOption(command)
   addJsonOption(command)
   command.action((model: string, words: Words) => bound(model, words, context))
 }
@@ -65,6 +69,7 @@ async function bound(model: string, words: Words, context: Context): Promise<voi
         epsilon: words.epsilon,
         kind: words.kind,
         method: words.method,
+        certificate: words.certificate !== undefined,
         signal,
         onProgress,
       }),
@@ -73,9 +78,18 @@ async function bound(model: string, words: Words, context: Context): Promise<voi
   }
   const global = words.global
     ? await withProgress((onProgress) =>
-        network.globalBound({ ...normOptions(words), method: words.method, signal, onProgress }),
+        network.globalBound({
+          ...normOptions(words),
+          method: words.method,
+          certificate: words.certificate !== undefined,
+          signal,
+          onProgress,
+        }),
       )
     : undefined
+  if (words.certificate !== undefined) {
+    await writeCertificates(words.certificate, global === undefined ? answers : [...answers, global])
+  }
 
   if (words.json) printJson(asObject(answers, global))
   else print(asText(answers, global, words))

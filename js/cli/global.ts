@@ -2,13 +2,23 @@
 import type { Command } from 'commander'
 
 import type { BoundMethod } from '../network.js'
-import { addJsonOption, addMethodOption, addModelOptions, addNormOptions, normOptions, openModel } from './arguments.js'
+import {
+  addCertificateOption,
+  addJsonOption,
+  addMethodOption,
+  addModelOptions,
+  addNormOptions,
+  normOptions,
+  openModel,
+} from './arguments.js'
 import type { Context, ModelWords, NormWords } from './arguments.js'
+import { writeCertificates } from './check.js'
 import { layerTable, print, printJson, roundOutward, showGuarantee } from './output.js'
 import { withProgress } from './progress.js'
 
 interface Words extends ModelWords, NormWords {
   method: BoundMethod
+  certificate?: string
   json?: boolean
 }
 
@@ -18,6 +28,7 @@ export function addGlobalCommand(program: Command, context: Context): void {
   addMethodOption(command)
   addModelOptions(command)
   addNormOptions(command)
+  addCertificateOption(command)
   addJsonOption(command)
   command.action((model: string, words: Words) => globalBound(model, words, context))
 }
@@ -26,8 +37,15 @@ async function globalBound(model: string, words: Words, context: Context): Promi
   const { signal } = context
   using network = await openModel(model, words, context)
   const result = await withProgress((onProgress) =>
-    network.globalBound({ ...normOptions(words), method: words.method, signal, onProgress }),
+    network.globalBound({
+      ...normOptions(words),
+      method: words.method,
+      certificate: words.certificate !== undefined,
+      signal,
+      onProgress,
+    }),
   )
+  if (words.certificate !== undefined) await writeCertificates(words.certificate, [result])
   if (words.json) {
     printJson(result)
     return

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command line. Exit status: 0 answered, 2 bad usage or input, 1 anything else.
+ * The command line. Exit status: 0 answered, 2 bad usage or input, 1 anything else: a refused certificate, too.
  */
 import { createRequire } from 'node:module'
 
@@ -9,6 +9,7 @@ import { Command, CommanderError } from 'commander'
 import { LipboundError, errorTable } from '../errors.js'
 import type { Context } from './arguments.js'
 import { addBoundCommand } from './bound.js'
+import { addCheckCommand } from './check.js'
 import { addGlobalCommand } from './global.js'
 import { addInspectCommand } from './inspect.js'
 import { addNormCommand } from './norm.js'
@@ -29,6 +30,7 @@ function createProgram(context: Context): Command {
   addBoundCommand(program, context)
   addGlobalCommand(program, context)
   addNormCommand(program, context)
+  addCheckCommand(program, context)
   return program
 }
 

@@ -116,7 +116,11 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Prints the one object of `--json`. JSON has no infinity: an infinite number is written as `null`. */
+/**
+ * Prints the one object of `--json`. JSON has no infinity: an infinite number is written as `null`. Certificates go to
+ * their own file.
+ */
 export function printJson(value: object): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
+  const text = JSON.stringify(value, (key, entry: unknown) => (key === 'certificate' ? undefined : entry))
+  process.stdout.write(`${text}\n`)
 }

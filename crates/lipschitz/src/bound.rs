@@ -1,20 +1,18 @@
-//! Bounds of a network: stage by stage, and certified as a whole where that is tighter.
+//! Bounds of a network, and certificates of them.
 
 use std::time::Instant;
 
-use lipbound_operators::{Workspace, rounding};
+use lipbound_operators::Workspace;
 use lipbound_spectral::{Guarantee, NormOptions};
 
 use crate::{
-    BoundError, BoundMonitor, BoundOptions, BoundResult, Kind, LayerReport, Method, MethodRequest, ModelError, Network,
-    Tensor, attained,
-    certificate::{self, certify},
-    functionals::{Functionals, Prefix, STREAMS},
-    increments::{Increments, Step as IncrementStep},
-    layerwise::{Ball, Flow, Remembered},
+    BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, Kind, Method, MethodRequest, ModelError, Network,
+    StageClaims, Tensor, attained,
+    functionals::Functionals,
+    layerwise::Ball,
+    ledger::Ledger,
     nominal::Nominal,
-    plan::{Action, Stage},
-    weights::{Effort, Search},
+    walk::{Memory, Request},
 };
 
 /// Upper bounds for an input and every epsilon asked for, in order.
@@ -43,6 +41,65 @@ pub fn bound_functionals(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<Vec<BoundResult>, BoundError> {
+    let found = bounds(network, input, options, functionals, false, monitor, ws)?;
+    Ok(found.into_iter().map(|(result, _)| result).collect())
+}
+
+/// The same, each bound of the whole output with a certificate. A certificate claims every number with a little room,
+/// so these bounds are larger by about a millionth a stage.
+///
+/// # Errors
+/// As [`bound_functionals`].
+pub fn bound_with_certificates(
+    network: &Network,
+    input: &Tensor,
+    options: &BoundOptions,
+    functionals: &[Vec<f64>],
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Vec<(BoundResult, Certificate)>, BoundError> {
+    // Zero has a sign in memory, but none in a file.
+    let centre: Vec<f64> = network.read_input(input)?.into_iter().map(|x| x + 0.0).collect();
+    let found = bounds(network, input, options, functionals, true, monitor, ws)?;
+    Ok(found
+        .into_iter()
+        .map(|(result, written)| {
+            let certificate = written.certificate(network, &result, centre.clone());
+            (result, certificate)
+        })
+        .collect())
+}
+
+/// What a run leaves beside its result.
+#[derive(Default)]
+struct Written {
+    stages: Vec<StageClaims>,
+    paths: bool,
+}
+
+impl Written {
+    fn certificate(self, network: &Network, result: &BoundResult, centre: Vec<f64>) -> Certificate {
+        Certificate {
+            network: network.digest(),
+            kind: result.kind,
+            epsilon: result.epsilon,
+            centre,
+            paths: self.paths,
+            upper: result.upper,
+            stages: self.stages,
+        }
+    }
+}
+
+fn bounds(
+    network: &Network,
+    input: &Tensor,
+    options: &BoundOptions,
+    functionals: &[Vec<f64>],
+    write: bool,
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Vec<(BoundResult, Written)>, BoundError> {
     options.norm.validate()?;
     if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
         return Err(BoundError::Epsilon(epsilon));
@@ -53,11 +110,7 @@ pub fn bound_functionals(
     let x = network.read_input(input)?;
     let functionals = Functionals::new(network, functionals)?;
     let start = Instant::now();
-    let nominal = Nominal::new(network.plan(), &x, monitor, ws)?;
-    if let Some(stage) = nominal.overflow() {
-        let name = &network.plan().stages[stage].name;
-        return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());
-    }
+    let nominal = nominal_at(network, &x, monitor, ws)?;
     let shared = start.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
     let mut memory = Memory::new(network);
     let mut results = Vec::with_capacity(options.epsilons.len());
@@ -70,11 +123,26 @@ pub fn bound_functionals(
             functionals,
             place: (k, options.epsilons.len()),
         };
-        let mut result = request.run(monitor, &mut memory, ws)?;
+        let (mut result, written) = run(&request, write, monitor, &mut memory, ws)?;
         result.seconds += shared;
-        results.push(result);
+        results.push((result, written));
     }
     Ok(results)
+}
+
+/// The network at an input.
+pub(crate) fn nominal_at(
+    network: &Network,
+    x: &[f64],
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Nominal, BoundError> {
+    let nominal = Nominal::new(network.plan(), x, monitor, ws)?;
+    if let Some(stage) = nominal.overflow() {
+        let name = &network.plan().stages[stage].name;
+        return Err(ModelError::value(format!("the values of '{name}' overflow at this input")).into());
+    }
+    Ok(nominal)
 }
 
 /// An upper bound of the global Lipschitz constant: every unit may take any of its slopes.
@@ -103,6 +171,35 @@ pub fn global_bound_functionals(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<BoundResult, BoundError> {
+    Ok(global(network, norm, method, functionals, false, monitor, ws)?.0)
+}
+
+/// The same with a certificate; see [`bound_with_certificates`].
+///
+/// # Errors
+/// As [`global_bound_functionals`].
+pub fn global_bound_with_certificate(
+    network: &Network,
+    norm: &NormOptions,
+    method: MethodRequest,
+    functionals: &[Vec<f64>],
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<(BoundResult, Certificate), BoundError> {
+    let (result, written) = global(network, norm, method, functionals, true, monitor, ws)?;
+    let certificate = written.certificate(network, &result, Vec::new());
+    Ok((result, certificate))
+}
+
+fn global(
+    network: &Network,
+    norm: &NormOptions,
+    method: MethodRequest,
+    functionals: &[Vec<f64>],
+    write: bool,
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<(BoundResult, Written), BoundError> {
     norm.validate()?;
     let request = Request {
         network,
@@ -112,233 +209,59 @@ pub fn global_bound_functionals(
         functionals: Functionals::new(network, functionals)?,
         place: (0, 1),
     };
-    request.run(monitor, &mut Memory::new(network), ws)
+    run(&request, write, monitor, &mut Memory::new(network), ws)
 }
 
-/// What one epsilon leaves for the next.
-struct Memory {
-    norms: Vec<Remembered>,
-    searches: Vec<Option<Search>>,
-    /// The top singular vector of the Jacobian at x0, once it was looked for.
-    direction: Option<Vec<f64>>,
-    /// Of the last functional.
-    functional: Option<Search>,
+fn run(
+    request: &Request<'_>,
+    write: bool,
+    monitor: &dyn BoundMonitor,
+    memory: &mut Memory,
+    ws: &mut Workspace,
+) -> Result<(BoundResult, Written), BoundError> {
+    let started = Instant::now();
+    let Request { network, ball, norm, .. } = request;
+    let mut ledger = if write { Ledger::Writing(Vec::new()) } else { Ledger::Closed };
+    let walk = request.walk(&mut ledger, monitor, memory, ws)?;
+    let last = walk.output();
+    let question = attained::Question {
+        plan: network.plan(),
+        nominal: ball.nominal,
+        inputs: network.input_shape().iter().product(),
+        epsilon: ball.epsilon,
+        upper: last.gain,
+        seed: norm.seed,
+        // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
+        smooth_gains: last.smooth.then(|| walk.layers.iter().map(|l| l.norm.upper).collect()),
+        functional: None,
+    };
+    let lower = attained::lower_bound(&question, &mut memory.direction, monitor, ws)?;
+    // A ratio above the upper bound would prove it wrong: an unlucky start vector, or an error of ours.
+    debug_assert!(lower <= last.gain, "attained {lower}, upper bound {}", last.gain);
+    let (upper, product, failure_probability) = (last.gain.max(lower), last.product, walk.failure_probability);
+    let (layers, functionals) = request.functionals(walk, question, monitor, memory, ws)?;
+    let result = BoundResult {
+        upper,
+        lower,
+        product,
+        epsilon: ball.epsilon,
+        kind: ball.kind,
+        method: layers.last().map_or(Method::Layerwise, |l| l.gain_method),
+        guarantee: guarantee(failure_probability),
+        failure_probability,
+        seed: norm.seed,
+        seconds: started.elapsed().as_secs_f64(),
+        layers,
+        functionals,
+    };
+    let stages = match ledger {
+        Ledger::Writing(stages) => stages,
+        _ => Vec::new(),
+    };
+    Ok((result, Written { stages, paths: request.takes_paths() }))
 }
 
-impl Memory {
-    fn new(network: &Network) -> Self {
-        let stages = network.plan().stages.len();
-        let (norms, searches) = (vec![None; stages], vec![None; stages]);
-        Self { norms, searches, direction: None, functional: None }
-    }
-}
-
-/// Work (multiply-adds of a forward pass) up to which the certificate is taken without being asked for.
-const AUTOMATIC_CERTIFICATE: usize = 40_000_000;
-
-/// How hard to try for a prefix, and for the whole.
-const PREFIX: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-5 }, tries: 3, tolerance: 2e-3 };
-pub(crate) const FINAL: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 3, tolerance: 1e-3 };
-
-/// For a prefix that sets no ranges: the report and functionals see it.
-const REPORTED: certificate::Plan =
-    certificate::Plan { effort: Effort { rank: 4, steps: 60, tolerance: 1e-4 }, tries: 2, tolerance: 5e-3 };
-
-struct Request<'a> {
-    network: &'a Network,
-    ball: Ball<'a>,
-    method: MethodRequest,
-    norm: NormOptions,
-    functionals: Functionals<'a>,
-    /// Which epsilon of how many.
-    place: (usize, usize),
-}
-
-fn has_units(stage: &Stage) -> bool {
-    match &stage.action {
-        Action::Affine { unit, .. } => unit.is_some(),
-        Action::Pool(_) => true,
-        Action::Add => false,
-    }
-}
-
-impl Request<'_> {
-    fn certifies(&self) -> bool {
-        match self.method {
-            MethodRequest::Layerwise => false,
-            MethodRequest::Certificate => true,
-            MethodRequest::Auto => self.network.multiply_adds() <= AUTOMATIC_CERTIFICATE,
-        }
-    }
-
-    /// How hard to try for the network up to a stage.
-    fn plan(&self, index: usize) -> &'static certificate::Plan {
-        let stages = &self.network.plan().stages;
-        let sets_ranges = |stage: &Stage| has_units(stage) && stage.inputs.contains(&(index + 1));
-        if index + 1 == stages.len() {
-            &FINAL
-        } else if stages.iter().any(sets_ranges) {
-            &PREFIX
-        } else {
-            &REPORTED
-        }
-    }
-
-    /// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, what
-    /// the output's stage reads (functionals go on from there), or where it sets the range of units to come. The first
-    /// stage's own constant cannot be beaten.
-    fn certified_stages(&self) -> Vec<bool> {
-        let stages = &self.network.plan().stages;
-        let mut wanted = vec![false; stages.len()];
-        if !self.certifies() || stages.len() < 2 {
-            return wanted;
-        }
-        for (index, stage) in stages.iter().enumerate() {
-            let is_output = index + 1 == stages.len();
-            if (has_units(stage) || is_output) && self.ball.epsilon.is_finite() {
-                for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
-                    wanted[before] = before > 0;
-                }
-            }
-        }
-        wanted[stages.len() - 1] = true;
-        wanted
-    }
-
-    fn run(
-        &self,
-        monitor: &dyn BoundMonitor,
-        memory: &mut Memory,
-        ws: &mut Workspace,
-    ) -> Result<BoundResult, BoundError> {
-        let started = Instant::now();
-        let stages = &self.network.plan().stages;
-        let inputs: usize = self.network.input_shape().iter().product();
-        let epsilon = self.ball.epsilon;
-        let certified_stages = self.certified_stages();
-        let certifies_functionals = self.certifies() && self.functionals.need_certificates(self.network.plan());
-        let certifies = certified_stages.contains(&true) || certifies_functionals;
-        let ball = Ball { refine: certifies, ..self.ball };
-
-        // The union bound over all norms of a result.
-        let norms = stages.iter().filter(|s| matches!(s.action, Action::Affine { operator: Some(_), .. })).count();
-        let certificates = certified_stages.iter().filter(|&&c| c).count();
-        let ends = if certifies_functionals { self.functionals.len() } else { 0 };
-        let share = self.norm.failure_probability / (norms + certificates + ends).max(1) as f64;
-        // Functionals count as one more stage.
-        let places = stages.len() + usize::from(!self.functionals.is_empty());
-
-        let mut flows = vec![Flow::input(inputs, epsilon)];
-        let mut increments = Increments::new(inputs);
-        let mut layers: Vec<LayerReport> = Vec::with_capacity(stages.len());
-        for (index, stage) in stages.iter().enumerate() {
-            if monitor.cancelled() {
-                return Err(BoundError::Cancelled);
-            }
-            let (k, epsilons) = self.place;
-            monitor.stage(&stage.name, k * places + index, epsilons * places, epsilon);
-            let began = Instant::now();
-            // Streams of random starts: a few for the stage's norm, a few for its certificate.
-            let stream = STREAMS * (k * places + index) as u64;
-            let options = NormOptions { failure_probability: share, stream, ..self.norm };
-            let step =
-                ball.stage(index, stage, &flows, &increments, &options, &mut memory.norms[index], monitor, ws)?;
-            if k + 1 == epsilons {
-                // Nothing will ask again, and masks are as large as layers.
-                memory.norms[index] = None;
-            }
-            let epsilon_in = flows[stage.inputs[0]].radius;
-            let mut output = step.output;
-            let mut failure_probability = step.norm.failure_probability;
-            let mut gain_method = if stage.inputs.iter().all(|&i| i == 0) {
-                Method::Layerwise
-            } else {
-                // A product that rests on a certified prefix is a certificate's doing.
-                layers.iter().map(|l| l.gain_method).next_back().unwrap_or(Method::Layerwise)
-            };
-            if certifies {
-                increments.units.extend(step.uncertain);
-                let outputs = stage.shape.iter().product();
-                increments
-                    .push(IncrementStep { inputs: stage.inputs.clone(), outputs, change: step.change }, step.levels);
-            }
-            if certified_stages[index] {
-                let plan = self.plan(index);
-                let options = NormOptions { stream: stream + 8, ..options };
-                let certified = certify(&increments, plan, &options, &mut memory.searches[index], monitor, ws)?;
-                failure_probability = rounding::add_up(failure_probability, certified.failure_probability);
-                if certified.upper < output.gain {
-                    gain_method = Method::Certificate;
-                    output.tighten(certified.upper, epsilon);
-                }
-            }
-            layers.push(LayerReport {
-                name: stage.name.clone(),
-                kind: stage.kind(),
-                members: stage.members.clone(),
-                input_shape: stage.input_shape.clone(),
-                output_shape: stage.shape.clone(),
-                norm: step.norm,
-                epsilon_in,
-                epsilon_out: output.radius,
-                gain: output.gain,
-                gain_method,
-                failure_probability,
-                units: step.units,
-                seconds: began.elapsed().as_secs_f64(),
-            });
-            flows.push(output);
-        }
-        let last = &flows[flows.len() - 1];
-        let question = attained::Question {
-            plan: self.network.plan(),
-            nominal: ball.nominal,
-            inputs,
-            epsilon,
-            upper: last.gain,
-            seed: self.norm.seed,
-            // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
-            smooth_gains: last.smooth.then(|| layers.iter().map(|l| l.norm.upper).collect()),
-            functional: None,
-        };
-        let lower = attained::lower_bound(&question, &mut memory.direction, monitor, ws)?;
-        let failure_probability = layers.iter().map(|l| l.failure_probability).fold(0.0, rounding::add_up);
-        // A ratio above the upper bound would prove it wrong: an unlucky start vector, or an error of ours.
-        debug_assert!(lower <= last.gain, "attained {lower}, upper bound {}", last.gain);
-        let functionals = if self.functionals.is_empty() {
-            Vec::new()
-        } else {
-            let (k, epsilons) = self.place;
-            monitor.stage("functionals", k * places + stages.len(), epsilons * places, epsilon);
-            let prefix = Prefix {
-                flows: &flows,
-                gain_methods: layers.iter().map(|l| l.gain_method).collect(),
-                increments: certifies_functionals.then_some(increments),
-                upper: last.gain,
-                failure_probability,
-                question,
-            };
-            // Streams beyond those of all stages.
-            let stream = STREAMS * (epsilons * places + k * self.functionals.len()) as u64;
-            let options = NormOptions { failure_probability: share, stream, ..self.norm };
-            let memory = &mut memory.functional;
-            self.functionals.bound(self.network.plan(), prefix, &options, memory, monitor, ws)?
-        };
-        Ok(BoundResult {
-            upper: last.gain.max(lower),
-            lower,
-            product: last.product,
-            epsilon,
-            kind: ball.kind,
-            method: layers.last().map_or(Method::Layerwise, |l| l.gain_method),
-            guarantee: if failure_probability == 0.0 { Guarantee::Deterministic } else { Guarantee::Probabilistic },
-            failure_probability,
-            seed: self.norm.seed,
-            seconds: started.elapsed().as_secs_f64(),
-            layers,
-            functionals,
-        })
-    }
+/// What a failure probability says.
+pub(crate) fn guarantee(failure_probability: f64) -> Guarantee {
+    if failure_probability == 0.0 { Guarantee::Deterministic } else { Guarantee::Probabilistic }
 }

@@ -10,6 +10,7 @@ use crate::{
     attained,
     increments::{Increments, Step},
     layerwise::{Ball, Flow},
+    ledger::Ledger,
     linear, max_pool2d,
     nominal::Nominal,
     unit,
@@ -107,7 +108,17 @@ fn ranges_by_paths_ask_for_every_unit_and_every_window() {
             let ball = Ball { nominal: Some(&nominal), kind: Kind::Centred, epsilon: 10.0, refine };
             let mut ws = Workspace::new();
             let options = NormOptions::default();
-            let step = ball.stage(index, stage, &flows, &increments, &options, &mut None, &monitor, &mut ws);
+            let step = ball.stage(
+                index,
+                stage,
+                &flows,
+                &increments,
+                &options,
+                &mut None,
+                &mut Ledger::Closed,
+                &monitor,
+                &mut ws,
+            );
             (step, monitor.asked.get())
         };
         let (_, without) = asked(false, usize::MAX);

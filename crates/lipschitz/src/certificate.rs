@@ -13,11 +13,12 @@
 //! `sigma` is the upper end of a norm bracket, so the whole is as certain as that.
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
-use lipbound_spectral::{GuaranteeRequest, NormBracket, NormOptions, norm_bracket};
+use lipbound_spectral::{GuaranteeRequest, NormOptions, norm_bracket};
 
 use crate::{
-    BoundError, BoundMonitor,
+    BoundError, BoundMonitor, WholeClaim,
     increments::Increments,
+    prove::norm_at_most,
     scaled::Scaled,
     weights::{self, Effort, Search},
 };
@@ -34,65 +35,142 @@ pub(crate) struct Plan {
 }
 
 /// A certified constant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Certified {
     /// The Lipschitz constant is at most this.
     pub upper: f64,
     /// Probability that `upper` is wrong, over all norms that were taken.
     pub failure_probability: f64,
+    /// What `upper` rests on; absent where nothing was certified.
+    pub claim: Option<WholeClaim>,
+}
+
+impl Certified {
+    fn nothing() -> Self {
+        Self { upper: f64::INFINITY, failure_probability: 0.0, claim: None }
+    }
+
+    /// Keeps the smaller constant, and counts both failures.
+    fn or(self, other: Self) -> Self {
+        let failure_probability = rounding::add_up(self.failure_probability, other.failure_probability);
+        Self { failure_probability, ..if other.upper < self.upper { other } else { self } }
+    }
+}
+
+/// What is no number is no norm: it must not become one on the way.
+fn number_or_infinite(x: f64) -> f64 {
+    if x.is_nan() { f64::INFINITY } else { x }
+}
+
+/// The constant that follows from `norm(K) <= sigma`, rounded up. Without units that take part `K` is the network's own
+/// matrix, scaled.
+fn bound(kappa: f64, sigma: f64, height: Option<usize>) -> f64 {
+    let sigma = number_or_infinite(sigma);
+    match height {
+        None => rounding::mul_up(kappa, sigma),
+        Some(height) => (0..height).fold(kappa, |kappa, _| rounding::mul_up(kappa, sigma.max(1.0))),
+    }
+}
+
+/// The units that take part, and the height of the theorem if there are any.
+fn participants(increments: &Increments, ws: &mut Workspace) -> (Vec<bool>, Option<usize>) {
+    let takes_part = increments.reaching(ws);
+    let height = takes_part.contains(&true).then(|| increments.height());
+    (takes_part, height)
+}
+
+/// The theorem with one set of weights.
+struct Attempt<'a> {
+    increments: &'a Increments,
+    height: Option<usize>,
+    kappa: f64,
+    /// Of all units; absent for those that take no part.
+    weights: Vec<Option<f64>>,
+}
+
+/// What came of an attempt.
+struct Outcome {
+    certified: Certified,
+    /// The norm's own upper end; no number where the operator leaves the range of numbers.
+    norm: f64,
+    /// Whether the operator is so small that its norm is exact.
+    formed: bool,
+}
+
+impl Attempt<'_> {
+    /// The constant, with the norm's upper end taken `room` times larger.
+    fn certify(
+        self,
+        room: f64,
+        options: &NormOptions,
+        monitor: &dyn BoundMonitor,
+        ws: &mut Workspace,
+    ) -> Result<Outcome, BoundError> {
+        let Some(operator) = Scaled::new(self.increments, self.kappa, &self.weights, ws) else {
+            return Ok(Outcome { certified: Certified::nothing(), norm: f64::NAN, formed: false });
+        };
+        let norm = norm_bracket(&operator, &of_operator(&operator, options), monitor, ws)?;
+        let sigma = number_or_infinite(if room == 1.0 { norm.upper } else { rounding::mul_up(norm.upper, room) });
+        let sigma = if self.height.is_some() { sigma.max(1.0) } else { sigma };
+        let upper = bound(operator.kappa(), sigma, self.height);
+        let claim = WholeClaim {
+            kappa: self.kappa,
+            weights: self.weights.into_iter().flatten().collect(),
+            height: self.height.unwrap_or(1),
+            sigma,
+            bound: upper,
+        };
+        let failure_probability = norm.failure_probability;
+        let certified = Certified { upper, failure_probability, claim: Some(claim) };
+        Ok(Outcome { certified, norm: norm.upper, formed: is_formed(&operator) })
+    }
 }
 
 /// Certifies the constant from the input to the last source of `increments`.
 ///
-/// `options.failure_probability` is for the whole of it. `memory` holds an earlier search to start from, and then this one.
+/// `options.failure_probability` is for the whole of it. `memory` holds an earlier search to start from, and then this
+/// one. Norms are taken `room` times larger than they are found to be.
 pub(crate) fn certify(
     increments: &Increments,
     plan: &Plan,
+    room: f64,
     options: &NormOptions,
     memory: &mut Option<Search>,
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<Certified, BoundError> {
-    let takes_part = increments.reaching(ws);
-    if !takes_part.iter().any(|&t| t) {
+    let (takes_part, height) = participants(increments, ws);
+    let Some(levels) = height else {
         // The network is affine over the ball: its constant is a norm.
-        let none = vec![None; increments.units.len()];
-        let Some(operator) = Scaled::new(increments, 1.0, &none, ws) else {
-            return Ok(Certified { upper: f64::INFINITY, failure_probability: 0.0 });
-        };
-        let norm = norm_bracket(&operator, options, monitor, ws)?;
-        return Ok(Certified { upper: norm.upper, failure_probability: norm.failure_probability });
-    }
+        let attempt = Attempt { increments, height, kappa: 1.0, weights: vec![None; increments.units.len()] };
+        return Ok(attempt.certify(room, options, monitor, ws)?.certified);
+    };
     let mut found = weights::search(increments, plan.effort, options.seed, memory.as_ref(), monitor, ws)?;
 
-    let height = increments.height();
-    let mut best = Certified { upper: f64::INFINITY, failure_probability: 0.0 };
+    let mut best = Certified::nothing();
     let mut slack = 1.0 + plan.tolerance;
     // One norm more than slacks: that of the search which goes on.
     let norms = plan.tries + 1;
     for k in 0..norms {
         let lambda = clamped(&found.lambda, &takes_part);
-        let weights = graded(&lambda, &takes_part, increments, slack, height);
-        let Some(operator) = Scaled::new(increments, found.value * slack, &weights, ws) else { break };
-        let norm_options = NormOptions {
+        let weights = graded(&lambda, &takes_part, increments, slack, levels);
+        let attempt = Attempt { increments, height, kappa: found.value * slack, weights };
+        let options = NormOptions {
             failure_probability: options.failure_probability / norms as f64,
             tolerance: plan.tolerance,
             enough: 1.0,
             stream: options.stream + k as u64,
             ..*options
         };
-        let norm = norm_of(&operator, &norm_options, monitor, ws)?;
-        best.failure_probability = rounding::add_up(best.failure_probability, norm.failure_probability);
-        // What is no number is no norm: it must not become one here.
-        let sigma = if norm.upper.is_nan() { f64::INFINITY } else { norm.upper.max(1.0) };
-        best.upper = (0..height).fold(operator.kappa(), |kappa, _| rounding::mul_up(kappa, sigma)).min(best.upper);
+        let Outcome { certified, norm, formed } = attempt.certify(room, &options, monitor, ws)?;
+        best = best.or(certified);
         // A larger slack cannot beat a contraction, and nothing near helps weights that are far off.
-        if norm.upper <= 1.0 || norm.upper > 1.5 {
+        if norm.is_nan() || norm <= 1.0 || norm > 1.5 {
             break;
         }
         // The value converges faster than the weights, whose errors it feels squared only: the search goes on where it
         // came to rest early and much is lost, or where the operator is small, and so are steps.
-        let steps = if is_formed(&operator) {
+        let steps = if formed {
             4 * plan.effort.steps
         } else if best.upper > MUCH_LOST * found.value {
             plan.effort.steps.saturating_sub(found.steps)
@@ -103,7 +181,7 @@ pub(crate) fn certify(
             let effort = Effort { tolerance: plan.effort.tolerance * FINER, steps, ..plan.effort };
             found = weights::search(increments, effort, options.seed, Some(&found), monitor, ws)?;
         } else {
-            slack *= norm.upper.powi(SLACK_PER_NORM);
+            slack *= norm.powi(SLACK_PER_NORM);
         }
     }
     *memory = Some(found);
@@ -115,6 +193,47 @@ const MUCH_LOST: f64 = 1.02;
 
 /// The tolerance of a search that goes on, relative to the first one.
 const FINER: f64 = 1e-2;
+
+/// The constant that a claim states, if it is right.
+///
+/// # Errors
+/// [`BoundError::Refused`] if it is not, or if that cannot be proved.
+pub(crate) fn verify(
+    increments: &Increments,
+    claim: &WholeClaim,
+    options: &NormOptions,
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Certified, BoundError> {
+    let refuse = |reason: String| Err(BoundError::Refused(reason));
+    let (takes_part, height) = participants(increments, ws);
+    let count = takes_part.iter().filter(|&&t| t).count();
+    if claim.weights.len() != count {
+        return refuse(format!("needs a weight for each of {count} units, but has {}", claim.weights.len()));
+    }
+    if claim.height != height.unwrap_or(1) {
+        return refuse(format!("states a height of {}, but has {}", claim.height, height.unwrap_or(1)));
+    }
+    let positive = |x: f64| x.is_finite() && x > 0.0;
+    if !positive(claim.kappa) {
+        return refuse(format!("states a kappa of {:?}, which must be positive", claim.kappa));
+    }
+    if let Some(i) = claim.weights.iter().position(|&w| !positive(w)) {
+        return refuse(format!("states a weight {i} of {:?}, which must be positive", claim.weights[i]));
+    }
+    let mut given = claim.weights.iter();
+    let weights: Vec<Option<f64>> = takes_part.iter().map(|&t| if t { given.next().copied() } else { None }).collect();
+    let Some(operator) = Scaled::new(increments, claim.kappa, &weights, ws) else {
+        return refuse("has weights with which the operator leaves the range of numbers".into());
+    };
+    let norm = norm_at_most(&operator, claim.sigma, &of_operator(&operator, options), monitor, ws)?;
+    let upper = bound(operator.kappa(), norm.upper, height);
+    if upper <= claim.bound {
+        Ok(Certified { upper: claim.bound, failure_probability: norm.failure_probability, claim: None })
+    } else {
+        refuse(format!("states a bound of {:?}, but only {upper:?} follows", claim.bound))
+    }
+}
 
 /// About how many times the slack must grow by the factor that the norm shall shrink by: the slack is spread over the
 /// levels, and each block of the operator sees only its share.
@@ -128,18 +247,13 @@ fn is_formed(operator: &Scaled<'_>) -> bool {
     short * (0.5 * short * (long + short) + operator.multiply_adds() as f64) <= FORMED
 }
 
-/// The norm: exact and deterministic where the operator is small, by Lanczos elsewhere.
-fn norm_of(
-    operator: &Scaled<'_>,
-    options: &NormOptions,
-    monitor: &dyn BoundMonitor,
-    ws: &mut Workspace,
-) -> Result<NormBracket, BoundError> {
+/// How the norm is taken: exact and deterministic where the operator is small, by Lanczos elsewhere.
+fn of_operator(operator: &Scaled<'_>, options: &NormOptions) -> NormOptions {
     let guarantee = match options.guarantee {
         GuaranteeRequest::Auto if is_formed(operator) => GuaranteeRequest::Deterministic,
         asked => asked,
     };
-    Ok(norm_bracket(operator, &NormOptions { guarantee, ..*options }, monitor, ws)?)
+    NormOptions { guarantee, ..*options }
 }
 
 /// Ratios of tiny numbers are clamped around the median of those that take part.
@@ -175,6 +289,7 @@ mod tests {
         Kind, NetworkBuilder, Node, Tensor, Unit,
         increments::Step,
         layerwise::{Ball, Flow},
+        ledger::Ledger,
         linear, unit,
     };
 
@@ -211,7 +326,17 @@ mod tests {
         let mut flows = vec![Flow::input(4, f64::INFINITY)];
         for (index, stage) in network.plan().stages.iter().enumerate() {
             let step = ball
-                .stage(index, stage, &flows, &increments, &NormOptions::default(), &mut None, &crate::Quiet, &mut ws)
+                .stage(
+                    index,
+                    stage,
+                    &flows,
+                    &increments,
+                    &NormOptions::default(),
+                    &mut None,
+                    &mut Ledger::Closed,
+                    &crate::Quiet,
+                    &mut ws,
+                )
                 .unwrap();
             increments.units.extend(step.uncertain);
             let outputs = stage.shape.iter().product();
@@ -282,7 +407,8 @@ mod tests {
             let inc = increments(&net);
             let plan = Plan { effort: Effort { rank: 4, steps: 200, tolerance: 1e-8 }, tries: 3, tolerance: 1e-4 };
             let mut ws = Workspace::new();
-            let found = certify(&inc, &plan, &NormOptions::default(), &mut None, &crate::Quiet, &mut ws).unwrap().upper;
+            let found =
+                certify(&inc, &plan, 1.0, &NormOptions::default(), &mut None, &crate::Quiet, &mut ws).unwrap().upper;
             assert!(found >= attained(&net) * (1.0 - 1e-9));
             let constant = [0.3, 1.0, 3.0]
                 .into_iter()

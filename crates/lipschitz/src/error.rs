@@ -92,6 +92,8 @@ pub enum BoundError {
     Epsilon(f64),
     /// An input that does not fit the network.
     Input(ModelError),
+    /// A claim of a certificate that is wrong or could not be verified; [`crate::check`] reports it as a refusal.
+    Refused(String),
 }
 
 impl fmt::Display for BoundError {
@@ -101,6 +103,7 @@ impl fmt::Display for BoundError {
             Self::Option(error) => error.fmt(f),
             Self::Epsilon(value) => write!(f, "epsilon must be a finite number that is not negative, got {value}"),
             Self::Input(error) => error.fmt(f),
+            Self::Refused(reason) => f.write_str(reason),
         }
     }
 }

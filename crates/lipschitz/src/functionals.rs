@@ -18,17 +18,17 @@ use lipbound_spectral::{Guarantee, NormOptions, start};
 
 use crate::{
     BoundError, BoundMonitor, FunctionalBound, Method, ModelError, Network, attained,
-    bound::FINAL,
     certificate::certify,
     increments::{Change, Increments, Step},
     layers::MAGNITUDES,
     layerwise::Flow,
     plan::{Action, Plan},
+    walk::FINAL,
     weights::Search,
 };
 
 /// Functionals of a network's output, of the right length and in the range of numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Functionals<'a>(&'a [Vec<f64>]);
 
 /// What the bound of the whole output leaves for its functionals.
@@ -181,7 +181,7 @@ impl End {
             let first = increments.units.len();
             let change = Change::Affine { operator: Some(operator), centres: None, unstable: Vec::new(), first };
             increments.push(Step { inputs: vec![self.source], outputs: 1, change }, 0);
-            let certified = certify(increments, &FINAL, options, memory, monitor, ws);
+            let certified = certify(increments, &FINAL, 1.0, options, memory, monitor, ws);
             increments.pop();
             let certified = certified?;
             stir(memory, options);

@@ -24,6 +24,7 @@ use lipbound_spectral::{NormBracket, NormOptions, norm_bracket};
 use crate::{
     BoundError, BoundMonitor, Kind, MaxPool, Unit, UnitCounts,
     increments::{Change, Increments, Join, Uncertain, centre},
+    ledger::{Ledger, Room},
     nominal::{Nominal, poll},
     plan::{Action, Stage},
     ranges::Paths,
@@ -124,6 +125,7 @@ impl Ball<'_> {
         increments: &Increments,
         options: &NormOptions,
         remembered: &mut Remembered,
+        ledger: &mut Ledger<'_>,
         monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
     ) -> Result<Step, BoundError> {
@@ -131,16 +133,17 @@ impl Ball<'_> {
         let input = &flows[source];
         match &stage.action {
             Action::Affine { operator: Some(operator), unit, .. } => {
-                self.affine(index, stage, operator, *unit, input, increments, options, remembered, monitor, ws)
+                self.affine(index, stage, operator, *unit, input, increments, options, remembered, ledger, monitor, ws)
             }
-            Action::Affine { operator: None, unit, .. } => Ok(self.lone_unit(
+            Action::Affine { operator: None, unit, .. } => self.lone_unit(
                 index,
                 unit.expect("a stage without an operator has a unit"),
                 input,
                 increments,
                 source,
-            )),
-            Action::Pool(pool) => self.pool(source, pool, input, increments, monitor, ws),
+                ledger,
+            ),
+            Action::Pool(pool) => self.pool(source, pool, input, increments, ledger, monitor, ws),
             Action::Add => Ok(self.add(index, stage, flows)),
         }
     }
@@ -169,6 +172,7 @@ impl Ball<'_> {
         increments: &Increments,
         options: &NormOptions,
         remembered: &mut Remembered,
+        ledger: &mut Ledger<'_>,
         monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
     ) -> Result<Step, BoundError> {
@@ -193,7 +197,7 @@ impl Ball<'_> {
         let mut constant = false;
         let mut deviations: Vec<f64> = norms.iter().map(|&norm| deviation(input.radius, norm)).collect();
         if let (true, Some(unit)) = (self.refine, unit) {
-            self.refine(index, stage, operator, unit, input, increments, &norms, &mut deviations, monitor, ws)?;
+            self.refine(index, stage, operator, unit, input, increments, &norms, &mut deviations, ledger, monitor, ws)?;
         }
         let level = increments.level_below(&stage.inputs) + 1;
         let (mut centres, mut unstable, mut uncertain) = (vec![0.0; rows], Vec::new(), Vec::new());
@@ -201,12 +205,12 @@ impl Ball<'_> {
             let rounded = self.nominal.map_or(0.0, |n| n.local[index][i]);
             let from_still = rounding::add_up(rounding::mul_up(full[i], input.still_error), rounded);
             let error = rounding::add_up(rounding::mul_up(norms[i], input.error), from_still);
-            let deviation = deviations[i];
-            let y = self.pre_activation(index, i, error, deviation);
+            let deviation = ledger.room().deviation(deviations[i]);
+            let y = self.pre_activation(index, i, ledger.room().error(error), deviation);
             let (magnitude, middle, delta) = match unit {
                 None => (1.0, 1.0, 0.0),
                 Some(unit) => {
-                    let slope = unit.slopes(y, self.kind);
+                    let slope = ledger.slope(unit, unit.slopes(y, self.kind))?;
                     smooth &= slope.is_exact() || !unit.may_kink(y);
                     let (middle, delta) = centre(slope);
                     (slope.magnitude(), middle, delta)
@@ -234,15 +238,17 @@ impl Ball<'_> {
         }
         let masks = Masks { rows: slopes.iter().any(|&r| r != 1.0).then_some(slopes), cols };
 
-        let norm = match remembered {
-            Some((same, norm)) if *same == masks => *norm,
+        let between_masks = || masked(operator.clone(), masks.rows.as_deref(), masks.cols.as_deref());
+        let norm = match (&*ledger, &*remembered) {
+            (Ledger::Reading(reader), _) => reader.norm(&*between_masks(), options, monitor, ws)?,
+            (_, Some((same, norm))) if *same == masks => *norm,
             _ => {
-                let masked = masked(operator.clone(), masks.rows.as_deref(), masks.cols.as_deref());
-                let norm = norm_bracket(&*masked, options, monitor, ws)?;
+                let norm = norm_bracket(&*between_masks(), options, monitor, ws)?;
                 *remembered = Some((masks.clone(), norm));
                 norm
             }
         };
+        let norm = ledger.found_norm(norm);
         let of_unit = unit.map_or(0.0, |u| self.unit_rounding(index, u));
         // What reaches moving elements from still ones is not in norm(R A D): the whole operator bounds it.
         let through_still = if input.still_error > 0.0 {
@@ -286,6 +292,7 @@ impl Ball<'_> {
         increments: &Increments,
         norms: &[f64],
         deviations: &mut [f64],
+        ledger: &Ledger<'_>,
         monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
     ) -> Result<(), BoundError> {
@@ -293,16 +300,18 @@ impl Ball<'_> {
         if !self.epsilon.is_finite() || stage.inputs[0] == 0 {
             return Ok(());
         }
+        let doubt = ledger.doubt();
         let undecided: Vec<usize> = (0..norms.len())
             .filter(|&i| norms[i] != 0.0)
             .filter(|&i| {
                 // The error of the nominal value is small beside any deviation that matters.
-                let error = rounding::mul_up(norms[i], input.error);
-                !unit.slopes(self.pre_activation(index, i, error, deviations[i]), self.kind).is_exact()
+                let error = doubt.error(rounding::mul_up(norms[i], input.error));
+                let deviation = doubt.deviation(deviations[i]);
+                !unit.slopes(self.pre_activation(index, i, error, deviation), self.kind).is_exact()
             })
             .collect();
         let work = (undecided.len(), 2 * operator.multiply_adds());
-        if let Some(paths) = Paths::new(increments, stage.inputs[0], self.epsilon, work, ws) {
+        if let Some(paths) = Paths::new(increments, stage.inputs[0], self.epsilon, work, ledger.patience(), ws) {
             for i in undecided {
                 poll(monitor)?;
                 deviations[i] = deviations[i].min(paths.row(&**operator, i, ws)).max(f64::MIN_POSITIVE);
@@ -320,7 +329,15 @@ impl Ball<'_> {
     }
 
     /// A unit without an affine map before it.
-    fn lone_unit(&self, index: usize, unit: Unit, input: &Flow, increments: &Increments, source: usize) -> Step {
+    fn lone_unit(
+        &self,
+        index: usize,
+        unit: Unit,
+        input: &Flow,
+        increments: &Increments,
+        source: usize,
+        ledger: &mut Ledger<'_>,
+    ) -> Result<Step, BoundError> {
         let mut units = UnitCounts::default();
         let level = increments.level_below(&[source]) + 1;
         let (mut centres, mut unstable, mut uncertain) = (vec![0.0; input.moves.len()], Vec::new(), Vec::new());
@@ -329,8 +346,9 @@ impl Ball<'_> {
         for (i, centre_of_unit) in centres.iter_mut().enumerate() {
             let error = input.element_error(i);
             let deviation = if input.moves[i] { input.reach[i].min(input.radius).max(f64::MIN_POSITIVE) } else { 0.0 };
-            let y = self.pre_activation(index, i, error, deviation);
-            let slope = unit.slopes(y, self.kind);
+            let deviation = ledger.room().deviation(deviation);
+            let y = self.pre_activation(index, i, ledger.room().error(error), deviation);
+            let slope = ledger.slope(unit, unit.slopes(y, self.kind))?;
             let magnitude = slope.magnitude();
             output.smooth &= slope.is_exact() || !unit.may_kink(y);
             output.moves[i] = input.moves[i] && magnitude > 0.0;
@@ -359,16 +377,18 @@ impl Ball<'_> {
         output.still_error = rounding::add_up(rounding::mul_up(slope, input.still_error), of_unit);
         let levels = usize::from(!unstable.is_empty());
         let change = Change::Affine { operator: None, centres: Some(centres), unstable, first: increments.units.len() };
-        Step { norm: NormBracket::known(largest, largest), units, output, change, uncertain, levels }
+        Ok(Step { norm: NormBracket::known(largest, largest), units, output, change, uncertain, levels })
     }
 
     /// A max pool: `sqrt(m)`, with `m` the largest number of windows in which one element may be the maximum.
+    #[expect(clippy::too_many_arguments, reason = "the stage and its surroundings")]
     fn pool(
         &self,
         source: usize,
         pool: &MaxPool,
         input: &Flow,
         increments: &Increments,
+        ledger: &mut Ledger<'_>,
         monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
     ) -> Result<Step, BoundError> {
@@ -376,7 +396,8 @@ impl Ball<'_> {
         let (mut top, mut bottom) = (vec![f64::INFINITY; pool.inputs()], vec![f64::NEG_INFINITY; pool.inputs()]);
         if let Some(nominal) = self.nominal {
             for (i, &v) in nominal.values[source].iter().enumerate() {
-                let room = rounding::add_up(input.reach[i].min(input.radius), input.element_error(i));
+                let movement = ledger.room().deviation(input.reach[i].min(input.radius));
+                let room = rounding::add_up(movement, ledger.room().error(input.element_error(i)));
                 top[i] = rounding::add_up(v, room);
                 bottom[i] = rounding::add_down(v, -room);
             }
@@ -385,14 +406,15 @@ impl Ball<'_> {
         let (mut moves, mut reach) = (vec![false; outputs], vec![0.0; outputs]);
         let mut units = UnitCounts::default();
         let mut smooth = input.smooth;
-        let mut threshold = vec![f64::NEG_INFINITY; outputs];
+        // Windows that each element takes part in.
+        let mut windows = vec![0u32; pool.inputs()];
         let mut joins = Joins::new(increments.level_below(&[source]), increments.units.len());
         let mut candidates: Vec<usize> = Vec::new();
         let paths = self
             .refine
             .then(|| {
                 let pairs = (0..pool.outputs()).map(|i| pool.window(i).len().saturating_sub(1)).sum();
-                Paths::new(increments, source, self.epsilon, (pairs, pool.inputs()), ws)
+                Paths::new(increments, source, self.epsilon, (pairs, pool.inputs()), ledger.patience(), ws)
             })
             .flatten();
         for i in 0..outputs {
@@ -401,18 +423,20 @@ impl Ball<'_> {
                 poll(monitor)?;
             }
             let window = pool.window(i);
-            threshold[i] = window.iter().fold(f64::NEG_INFINITY, |m, &j| m.max(bottom[j as usize]));
+            let threshold = window.iter().fold(f64::NEG_INFINITY, |m, &j| m.max(bottom[j as usize]));
             candidates.clear();
-            candidates.extend(window.iter().map(|&j| j as usize).filter(|&j| top[j] >= threshold[i]));
+            candidates.extend(window.iter().map(|&j| j as usize).filter(|&j| top[j] >= threshold));
             if let Some(nominal) = self.nominal {
                 let values = &nominal.values[source];
                 candidates.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
             }
+            ledger.candidates(window, &mut candidates)?;
             for &j in &candidates {
+                windows[j] += u32::from(input.moves[j]);
                 moves[i] |= input.moves[j];
                 reach[i] = f64::max(reach[i], input.reach[j]);
             }
-            joins.window(self, source, &candidates, input, paths.as_ref(), ws);
+            joins.window(self, source, &candidates, input, paths.as_ref(), ledger, ws)?;
             match (moves[i], candidates.len()) {
                 (false, _) => units.still += 1,
                 (true, 1) => units.stable += 1,
@@ -422,7 +446,7 @@ impl Ball<'_> {
                 }
             }
         }
-        let m = pool.largest_multiplicity(|i, j| input.moves[j] && top[j] >= threshold[i]) as f64;
+        let m = f64::from(windows.into_iter().max().unwrap_or(0));
         let root = m.sqrt();
         // Roots of square numbers are exact.
         let constant = if root * root == m { (root, root) } else { (rounding::sqrt_down(m), rounding::sqrt_up(m)) };
@@ -524,9 +548,10 @@ impl Joins {
         Self { below, first, winners, starts: vec![0], joins, uncertain, levels: 0 }
     }
 
-    /// `run = max(run, b)` for the candidates in the order of their nominal values, the largest first. The difference
-    /// `b - run` moves by at most `|db| + max |da|` over the members `a` so far, and by at most `sqrt(2)` times the
-    /// norm of all movement, since `b` is none of them.
+    /// `run = max(run, b)` for the candidates in their order: that of their nominal values, the largest first, or as it
+    /// is claimed. The difference `b - run` moves by at most `|db| + max |da|` over the members `a` so far, and by at
+    /// most `sqrt(2)` times the norm of all movement, since `b` is none of them.
+    #[expect(clippy::too_many_arguments, reason = "the window and its surroundings")]
     fn window(
         &mut self,
         ball: &Ball<'_>,
@@ -534,14 +559,17 @@ impl Joins {
         candidates: &[usize],
         input: &Flow,
         paths: Option<&Paths<'_>>,
+        ledger: &mut Ledger<'_>,
         ws: &mut Workspace,
-    ) {
+    ) -> Result<(), BoundError> {
         let winner = candidates[0];
         self.winners.push(winner as u32);
         let begin = self.joins.len();
         let mut run_moves = input.moves[winner];
         let mut run_reach = input.reach[winner];
         let mut run_error = input.element_error(winner);
+        let values = ball.nominal.map(|nominal| &nominal.values[source][..]);
+        let mut run_value = values.map_or(0.0, |values| values[winner]);
         let mut level = self.below;
         for &member in &candidates[1..] {
             let moving = f64::from(u8::from(run_moves)) + f64::from(u8::from(input.moves[member]));
@@ -550,13 +578,16 @@ impl Joins {
             run_moves |= input.moves[member];
             run_reach = run_reach.max(input.reach[member]);
             run_error = run_error.max(input.element_error(member));
+            let run_before = run_value;
+            run_value = values.map_or(0.0, |values| run_value.max(values[member]));
             if moving == 0.0 {
                 continue;
             }
-            let at = |deviation: f64| match ball.nominal {
-                Some(nominal) => {
-                    let (a, b) = (nominal.values[source][winner], nominal.values[source][member]);
-                    let error = rounding::mul_up(2.0, run_error);
+            let at = |room: Room, deviation: f64| match values {
+                Some(values) => {
+                    let (a, b) = (run_before, values[member]);
+                    let error = room.error(rounding::mul_up(2.0, run_error));
+                    let deviation = room.deviation(deviation);
                     PreActivation {
                         low: rounding::add_down(rounding::add_down(b, -a), -error),
                         high: rounding::add_up(rounding::add_up(b, -a), error),
@@ -566,12 +597,14 @@ impl Joins {
                 None => PreActivation { low: f64::NEG_INFINITY, high: f64::INFINITY, deviation: f64::INFINITY },
             };
             let mut deviation = by_norm.min(by_reach).max(f64::MIN_POSITIVE);
-            let mut slope = Unit::Relu.slopes(at(deviation), ball.kind);
-            if let (Some(paths), false) = (paths, slope.is_exact()) {
+            if let Some(paths) = paths
+                && !Unit::Relu.slopes(at(ledger.doubt(), deviation), ball.kind).is_exact()
+            {
                 deviation =
                     deviation.min(self.by_paths(paths, begin, winner, member, input, ws)).max(f64::MIN_POSITIVE);
-                slope = Unit::Relu.slopes(at(deviation), ball.kind);
             }
+            let slope = ledger.slope(Unit::Relu, Unit::Relu.slopes(at(ledger.room(), deviation), ball.kind))?;
+            let deviation = ledger.room().deviation(deviation);
             let (middle, delta) = centre(slope);
             if middle == 0.0 && delta == 0.0 {
                 continue;
@@ -585,6 +618,7 @@ impl Joins {
         }
         self.levels = self.levels.max(level - self.below);
         self.starts.push(self.joins.len());
+        Ok(())
     }
 
     /// Bound of `|d(b - run)|` by the paths to the window: `run` is undone join by join, back to the nominal winner.

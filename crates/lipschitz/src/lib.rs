@@ -8,24 +8,38 @@ mod bound;
 #[cfg(test)]
 mod cancellation;
 mod certificate;
+mod check;
+mod claims;
+mod digest;
+mod document;
 mod error;
 mod functionals;
 mod increments;
 mod layer;
 mod layers;
 pub mod layerwise;
+mod ledger;
 mod network;
 mod nominal;
 mod plan;
 mod pool;
+mod prove;
 mod ranges;
 mod result;
 mod scaled;
 mod tensor;
 mod unit;
+mod walk;
 mod weights;
 
-pub use bound::{bound, bound_functionals, global_bound, global_bound_functionals};
+pub use bound::{
+    bound, bound_functionals, bound_with_certificates, global_bound, global_bound_functionals,
+    global_bound_with_certificate,
+};
+pub use check::{CHECK_STEPS, CheckReport, check};
+pub use claims::{Certificate, StageClaims, WholeClaim};
+pub use digest::{Digest, DigestError};
+pub use document::{Document, DocumentError};
 pub use error::{BoundError, ErrorKind, ModelError};
 pub use layer::{Affine, Bias, Layer};
 pub use layers::{

@@ -1,6 +1,8 @@
 //! A validated graph of layers.
 
-use crate::{Affine, Layer, ModelError, plan::Plan};
+use std::sync::OnceLock;
+
+use crate::{Affine, Digest, Layer, ModelError, digest, plan::Plan};
 
 /// A layer in its place.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub struct Network {
     input_shape: Vec<usize>,
     nodes: Vec<Node>,
     plan: Plan,
+    digest: OnceLock<Digest>,
 }
 
 /// Builds a [`Network`], node after node.
@@ -124,7 +127,7 @@ impl NetworkBuilder {
             node.inputs.iter().for_each(|&input| used[input] = true);
         }
         let plan = Plan::new(&self.input_shape, &self.nodes);
-        Ok(Network { input_shape: self.input_shape, nodes: self.nodes, plan })
+        Ok(Network { input_shape: self.input_shape, nodes: self.nodes, plan, digest: OnceLock::new() })
     }
 }
 
@@ -157,6 +160,13 @@ impl Network {
                 _ => 0,
             })
             .sum()
+    }
+
+    /// SHA-256 of what the network computes: its graph, its shapes and every coefficient, bit for bit. Names do not
+    /// count, nor does whether weights came in single or double precision. The first call reads all weights.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| digest::of_network(&self.input_shape, &self.nodes))
     }
 
     /// The fused stages.

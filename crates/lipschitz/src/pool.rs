@@ -1,5 +1,7 @@
 //! Max pooling: windows, and how many of them an input element is in.
 
+use lipbound_operators::Description;
+
 use crate::ModelError;
 
 /// Geometry of a 2-D max pool over `[channels, height, width]`.
@@ -122,7 +124,15 @@ impl MaxPool {
         self.starts.len() - 1
     }
 
-    /// The input elements of window `i`.
+    /// Tells what the pool is made of.
+    pub(crate) fn describe(&self, description: &mut Description<'_>) {
+        description.size(self.inputs);
+        description.sizes(&self.starts);
+        description.size(self.members.len());
+        self.members.iter().for_each(|&j| description.size(j as usize));
+    }
+
+    /// The input elements of window `i`, in ascending order.
     #[must_use]
     pub fn window(&self, i: usize) -> &[u32] {
         &self.members[self.starts[i]..self.starts[i + 1]]

@@ -28,16 +28,19 @@ pub(crate) struct Paths<'a> {
 const MOST_LOST: f64 = 1e-150;
 
 impl<'a> Paths<'a> {
-    /// Paths to `source`; `None` if `count` functionals, each with `work` multiply-adds of its own, cost too much.
+    /// Paths to `source`; `None` if `count` functionals, each with `work` multiply-adds of its own, cost too much:
+    /// `patience` times what is affordable.
     pub fn new(
         increments: &'a Increments,
         source: usize,
         epsilon: f64,
         (count, work): (usize, usize),
+        patience: usize,
         ws: &mut Workspace,
     ) -> Option<Self> {
         let pass = increments.multiply_adds() + work;
-        if count == 0 || !epsilon.is_finite() || pass.checked_mul(count).is_none_or(|work| work > AFFORDABLE) {
+        if count == 0 || !epsilon.is_finite() || pass.checked_mul(count).is_none_or(|work| work > patience * AFFORDABLE)
+        {
             return None;
         }
         let errors: Vec<f64> = increments.units.iter().map(|u| rounding::mul_up(u.delta, u.deviation)).collect();

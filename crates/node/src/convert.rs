@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lipbound_lipschitz::{
-    BoundResult, FunctionalBound, Kind, LayerReport, Method, MethodRequest, StageKind, Tensor, TensorData,
+    BoundResult, Certificate, CheckReport, Document, FunctionalBound, Kind, LayerReport, Method, MethodRequest,
+    StageKind, Tensor, TensorData,
 };
 use lipbound_models::Memory;
 use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
@@ -152,6 +153,15 @@ pub fn kind_in(kind: &str) -> Result<Kind, Failure> {
     }
 }
 
+fn kind_out(kind: Kind) -> String {
+    match kind {
+        Kind::Centred => "centred",
+        Kind::Uniform => "uniform",
+        Kind::Global => "global",
+    }
+    .into()
+}
+
 pub fn method_in(method: Option<&str>) -> Result<MethodRequest, Failure> {
     match method {
         None | Some("auto") => Ok(MethodRequest::Auto),
@@ -286,6 +296,8 @@ pub struct NativeBoundResult {
     pub seconds: f64,
     pub layers: Vec<LayerResult>,
     pub functionals: Option<Vec<FunctionalResult>>,
+    /// The JSON text of the certificate, where one was asked for.
+    pub certificate: Option<String>,
 }
 
 /// A result, with its functionals if they were asked for.
@@ -295,12 +307,7 @@ pub fn bound_out(result: &BoundResult, functionals: bool) -> NativeBoundResult {
         lower: result.lower,
         product: Bracket { lower: result.product.0, upper: result.product.1 },
         epsilon: result.epsilon,
-        kind: match result.kind {
-            Kind::Centred => "centred",
-            Kind::Uniform => "uniform",
-            Kind::Global => "global",
-        }
-        .into(),
+        kind: kind_out(result.kind),
         method: method_out(result.method),
         guarantee: guarantee_out(result.guarantee),
         failure_probability: result.failure_probability,
@@ -308,6 +315,40 @@ pub fn bound_out(result: &BoundResult, functionals: bool) -> NativeBoundResult {
         seconds: result.seconds,
         layers: result.layers.iter().map(|layer| layer_out(layer, result.seed)).collect(),
         functionals: functionals.then(|| result.functionals.iter().map(functional_out).collect()),
+        certificate: None,
+    }
+}
+
+/// As [`bound_out`], with the certificate.
+pub fn certified_out((result, certificate): (BoundResult, Certificate), functionals: bool) -> NativeBoundResult {
+    NativeBoundResult { certificate: Some(Document::seal(certificate).to_json()), ..bound_out(&result, functionals) }
+}
+
+/// What a check found.
+#[napi(object)]
+pub struct NativeCheckReport {
+    pub accepted: bool,
+    pub reason: Option<String>,
+    pub upper: f64,
+    pub epsilon: f64,
+    pub kind: String,
+    pub guarantee: String,
+    pub failure_probability: f64,
+    pub seed: f64,
+    pub seconds: f64,
+}
+
+pub fn check_out(report: CheckReport) -> NativeCheckReport {
+    NativeCheckReport {
+        accepted: report.accepted(),
+        reason: report.refusal,
+        upper: report.upper,
+        epsilon: report.epsilon,
+        kind: kind_out(report.kind),
+        guarantee: guarantee_out(report.guarantee),
+        failure_probability: report.failure_probability,
+        seed: report.seed as f64,
+        seconds: report.seconds,
     }
 }
 

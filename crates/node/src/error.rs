@@ -1,6 +1,6 @@
 //! Errors of every room below, as codes.
 
-use lipbound_lipschitz::{BoundError, ErrorKind, ModelError};
+use lipbound_lipschitz::{BoundError, DocumentError, ErrorKind, ModelError};
 use lipbound_models::FileError;
 use lipbound_spectral::{Cancelled, OptionsError};
 use napi_derive::napi;
@@ -68,7 +68,15 @@ impl From<BoundError> for Failure {
             BoundError::Option(error) => error.into(),
             BoundError::Epsilon(_) => Self::argument(error.to_string()),
             BoundError::Input(error) => error.into(),
+            // Refusals are reports; one that comes as an error is our own mistake.
+            BoundError::Refused(reason) => Self::new("INTERNAL", reason),
         }
+    }
+}
+
+impl From<DocumentError> for Failure {
+    fn from(error: DocumentError) -> Self {
+        Self::new("CERTIFICATE", format!("what is given is no certificate: {error}"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lipbound_lipschitz::{self as lipschitz, BoundOptions, Layer, MethodRequest, Network};
+use lipbound_lipschitz::{self as lipschitz, BoundOptions, Document, Layer, MethodRequest, Network};
 use lipbound_models::Architecture;
 use lipbound_spectral as spectral;
 use napi::{
@@ -60,6 +60,7 @@ pub struct NativeBoundOptions {
     pub guarantee: Option<String>,
     pub time_limit: Option<f64>,
     pub functionals: Option<Vec<Float64Array>>,
+    pub certificate: Option<bool>,
 }
 
 impl NativeBoundOptions {
@@ -94,6 +95,7 @@ pub struct NativeGlobalOptions {
     pub guarantee: Option<String>,
     pub time_limit: Option<f64>,
     pub functionals: Option<Vec<Float64Array>>,
+    pub certificate: Option<bool>,
 }
 
 impl NativeGlobalOptions {
@@ -216,18 +218,20 @@ impl NativeNetwork {
         let functionals = convert::functionals_in(options.functionals.as_deref());
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
+            let certificate = options.certificate == Some(true);
             let options = options.read()?;
             let reporter = Reporter::new(reporter.0, reporter.1);
-            let results = lipschitz::bound_functionals(
-                &loaded?.network,
-                &input?,
-                &options,
-                functionals.as_deref().unwrap_or_default(),
-                &reporter,
-                &mut jobs::workspace()?,
-            )?;
-            let asked = functionals.is_some();
-            Ok(results.iter().map(|result| convert::bound_out(result, asked)).collect::<Vec<_>>())
+            let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
+            let (network, asked) = (&loaded.network, functionals.is_some());
+            let functionals = functionals.as_deref().unwrap_or_default();
+            if certificate {
+                let results =
+                    lipschitz::bound_with_certificates(network, &input, &options, functionals, &reporter, ws)?;
+                Ok(results.into_iter().map(|result| convert::certified_out(result, asked)).collect())
+            } else {
+                let results = lipschitz::bound_functionals(network, &input, &options, functionals, &reporter, ws)?;
+                Ok(results.iter().map(|result| convert::bound_out(result, asked)).collect::<Vec<_>>())
+            }
         })
     }
 
@@ -245,16 +249,47 @@ impl NativeNetwork {
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
+            let certificate = options.certificate == Some(true);
             let (norm, method) = options.read()?;
-            let result = lipschitz::global_bound_functionals(
-                &loaded?.network,
-                &norm,
-                method,
-                functionals.as_deref().unwrap_or_default(),
-                &reporter,
-                &mut jobs::workspace()?,
-            )?;
-            Ok(convert::bound_out(&result, functionals.is_some()))
+            let (loaded, ws) = (loaded?, &mut jobs::workspace()?);
+            let (network, asked) = (&loaded.network, functionals.is_some());
+            let functionals = functionals.as_deref().unwrap_or_default();
+            if certificate {
+                let result =
+                    lipschitz::global_bound_with_certificate(network, &norm, method, functionals, &reporter, ws)?;
+                Ok(convert::certified_out(result, asked))
+            } else {
+                let result = lipschitz::global_bound_functionals(network, &norm, method, functionals, &reporter, ws)?;
+                Ok(convert::bound_out(&result, asked))
+            }
+        })
+    }
+
+    /// SHA-256 of what the network computes, in hexadecimal.
+    #[napi(catch_unwind)]
+    pub fn digest(&self) -> Result<String, napi::Error<String>> {
+        Ok(self.loaded()?.network.digest().to_string())
+    }
+
+    /// Checks a certificate, given as JSON.
+    #[napi(ts_return_type = "Promise<NativeCheckReport | Failure>")]
+    pub fn check<'env>(
+        &self,
+        env: &'env Env,
+        certificate: String,
+        options: NormOptions,
+        token: &CancelToken,
+        on_progress: Option<Function<'_, Progress, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let loaded = self.loaded();
+        let reporter = (token.clone(), progress::callback(on_progress)?);
+        jobs::run(env, move || {
+            let reporter = Reporter::new(reporter.0, reporter.1);
+            let loaded = loaded?;
+            let max_steps = Some(options.max_steps.unwrap_or(lipschitz::CHECK_STEPS as f64));
+            let options = NormOptions { max_steps, ..options }.read()?;
+            let document = Document::parse(&certificate)?;
+            Ok(convert::check_out(document.check(&loaded.network, &options, &reporter, &mut jobs::workspace()?)?))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{LinearOperator, Scale, ScaledConv, Workspace, check_lengths, rounding};
+use crate::{Description, LinearOperator, Scale, ScaledConv, Workspace, check_lengths, rounding};
 
 /// `A_n ... A_2 A_1`: affine maps that follow each other without a unit between them.
 #[derive(Clone, Debug)]
@@ -153,6 +153,12 @@ impl LinearOperator for Compose {
             self.last().apply_abs(&inner, norms, ws);
             ws.give(inner);
         }
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("compose");
+        description.size(self.factors.len());
+        self.factors.iter().for_each(|factor| factor.describe(description));
     }
 
     fn rounding_length(&self) -> usize {

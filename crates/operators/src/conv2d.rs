@@ -10,7 +10,9 @@ use lipbound_kernels::{
     packed::{Fused, PackedConv},
 };
 
-use crate::{ConvShape, LinearOperator, Scale, ScaledConv, ShapeError, Workspace, check_lengths, isa, rounding};
+use crate::{
+    ConvShape, Description, LinearOperator, Scale, ScaledConv, ShapeError, Workspace, check_lengths, isa, rounding,
+};
 
 /// The convolution of one example, as a matrix from the flat input to the flat output (both channel-major).
 ///
@@ -215,6 +217,17 @@ impl LinearOperator for Conv2d {
             *norm = if norm.is_nan() { f64::INFINITY } else { rounding::sqrt_up(rounding::raise(*norm, n)) };
         }
         ws.give(squares);
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        let ConvShape { in_channels, in_height, in_width, out_channels, kernel, stride, padding, dilation, groups } =
+            self.shape;
+        description.tag("conv2d");
+        description.sizes(&[in_channels, in_height, in_width, out_channels, groups]);
+        for sizes in [&kernel[..], &stride, &padding, &dilation] {
+            description.sizes(sizes);
+        }
+        description.numbers(self.weights.iter().copied());
     }
 
     fn rounding_length(&self) -> usize {

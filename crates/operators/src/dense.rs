@@ -11,7 +11,7 @@ use lipbound_kernels::{
     pool::Threads,
 };
 
-use crate::{LinearOperator, Workspace, check_lengths, isa, rounding};
+use crate::{Description, LinearOperator, Workspace, check_lengths, isa, rounding};
 
 /// A stored number that widens exactly to f64.
 pub trait Element: Stored + Into<f64> + fmt::Debug + 'static {}
@@ -176,6 +176,12 @@ impl<T: Element> LinearOperator for Dense<T> {
 
     /// The longest of the sums in the kernels and in the passes over magnitudes here: rows by lanes of cols / 8 sums and
     /// then eight lanes, columns one sum a row.
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("dense");
+        description.sizes(&[self.rows, self.cols]);
+        description.numbers(self.values.iter().map(|&v| v.into()));
+    }
+
     fn rounding_length(&self) -> usize {
         let kernels = self.gemv.accumulation_length().max(self.gemv.adjoint_accumulation_length());
         kernels.max((self.cols.div_ceil(LANES) + LANES).max(self.rows) + 1)

@@ -1,6 +1,6 @@
 //! A diagonal matrix.
 
-use crate::{LinearOperator, Scale, Workspace, check_lengths, rounding};
+use crate::{Description, LinearOperator, Scale, Workspace, check_lengths, rounding};
 
 /// `diag(values)`: per-element scales such as batch normalisation.
 ///
@@ -66,6 +66,12 @@ impl LinearOperator for Diagonal {
             Some(weights) => self.apply_abs(weights, norms, ws),
             None => norms.iter_mut().zip(&self.values).for_each(|(n, a)| *n = self.magnitude(*a)),
         }
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("diagonal");
+        description.size(self.roundings);
+        description.numbers(self.values.iter().copied());
     }
 
     fn rounding_length(&self) -> usize {

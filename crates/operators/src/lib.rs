@@ -6,6 +6,7 @@
 mod compose;
 mod conv2d;
 mod dense;
+mod describe;
 mod diagonal;
 mod fused;
 mod masked;
@@ -19,6 +20,7 @@ mod workspace;
 pub use compose::Compose;
 pub use conv2d::{Conv2d, MaskedConv};
 pub use dense::{Dense, Element};
+pub use describe::Description;
 pub use diagonal::Diagonal;
 pub use fused::masked;
 pub use lipbound_kernels::{ConvShape, ShapeError};
@@ -137,6 +139,13 @@ pub trait LinearOperator: Debug + Send + Sync {
     /// Upper bounds of the magnitudes on the diagonal, if the operator is diagonal.
     fn diagonal_magnitudes(&self) -> Option<Vec<f64>> {
         None
+    }
+
+    /// Tells what the operator is made of: its kind, its shape and all its coefficients, bit for bit. Operators with
+    /// the same description are the same matrix. Kinds that networks hold tell their stored coefficients; the rows of
+    /// the matrix, which this default tells, cost a product each and have the rounding of the machine's kernels.
+    fn describe(&self, description: &mut Description<'_>) {
+        description.matrix(self);
     }
 
     /// The matrix itself, row by row. For small operators and tests.

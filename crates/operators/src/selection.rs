@@ -1,6 +1,6 @@
 //! A selection: every output is one input.
 
-use crate::{LinearOperator, Workspace, check_lengths, rounding};
+use crate::{Description, LinearOperator, Workspace, check_lengths, rounding};
 
 /// `y_i = x_{index_i}`: a reordering, a crop, or the winners of a max pool.
 #[derive(Clone, Debug)]
@@ -72,6 +72,12 @@ impl LinearOperator for Selection {
             Some(weights) => self.apply(weights, norms, ws),
             None => norms.fill(1.0),
         }
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("selection");
+        description.size(self.cols);
+        description.sizes(&self.index);
     }
 
     fn rounding_length(&self) -> usize {

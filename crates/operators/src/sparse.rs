@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{LinearOperator, Workspace, check_lengths, rounding};
+use crate::{Description, LinearOperator, Workspace, check_lengths, rounding};
 
 /// A sparse `rows x cols` matrix: row `i` has the entries `indptr[i]..indptr[i + 1]` of `indices` and `values`.
 #[derive(Clone)]
@@ -145,6 +145,14 @@ impl LinearOperator for Sparse {
                 .sum();
             *norm = rounding::sqrt_up(rounding::raise(sum, self.longest_row + 4));
         }
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("sparse");
+        description.size(self.cols);
+        description.sizes(&self.indptr);
+        description.sizes(&self.indices);
+        description.numbers(self.values.iter().copied());
     }
 
     fn rounding_length(&self) -> usize {

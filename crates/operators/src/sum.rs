@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{LinearOperator, Workspace, check_lengths, compose, rounding};
+use crate::{Description, LinearOperator, Workspace, check_lengths, compose, rounding};
 
 /// `A + B`.
 #[derive(Clone, Debug)]
@@ -87,6 +87,12 @@ impl LinearOperator for Sum {
                 rounding::add_up,
             );
         }
+    }
+
+    fn describe(&self, description: &mut Description<'_>) {
+        description.tag("sum");
+        self.left.describe(description);
+        self.right.describe(description);
     }
 
     fn rounding_length(&self) -> usize {
