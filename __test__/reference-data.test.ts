@@ -153,7 +153,8 @@ const ORACLE_PREFIXES: readonly (readonly [epsilon: number, prefixes: readonly n
 check('the certificate of every prefix of the network is at most 1.05 times that of the oracle', async (t) => {
   using network = await open()
   const epsilon = ORACLE_PREFIXES.map(([radius]) => radius)
-  const results = await network.bound(await eight(), { epsilon, method: 'certificate' })
+  // The search for weights has a random start; of a dozen seeds this one came off worst.
+  const results = await network.bound(await eight(), { epsilon, method: 'certificate', seed: 21 })
   results.forEach(({ layers }, index) => {
     const [radius, prefixes] = ORACLE_PREFIXES[index] ?? [NaN, []]
     t.is(layers.length, prefixes.length)
