@@ -6,7 +6,7 @@
 //! forward pass with centre slopes that reads `dv` and injects `e` at every unstable unit. Its adjoint is a backward pass
 //! that reads at the unit outputs and injects at `dv`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
@@ -193,14 +193,16 @@ impl Increments {
             match &step.change {
                 Change::Affine { operator, centres, unstable, first } => {
                     let x = &sources[step.inputs[0]];
-                    for (x, y) in x.iter().zip(&mut output) {
-                        match (operator, arithmetic) {
-                            (Some(operator), Arithmetic::Signed) => operator.apply(x, y, ws),
-                            (Some(operator), _) => operator.apply_abs(x, y, ws),
-                            (None, _) => y.copy_from_slice(x),
-                        }
-                        lose(y, arithmetic);
+                    match operator {
+                        Some(operator) => products(operator.multiply_adds(), x, &mut output, ws, |x, y, ws| {
+                            match arithmetic {
+                                Arithmetic::Signed => operator.apply(x, y, ws),
+                                _ => operator.apply_abs(x, y, ws),
+                            }
+                        }),
+                        None => output.iter_mut().zip(x).for_each(|(y, x)| y.copy_from_slice(x)),
                     }
+                    output.iter_mut().for_each(|y| lose(y, arithmetic));
                     let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
                     for (k, &element) in unstable.iter().enumerate() {
                         values.iter_mut().zip(&output).for_each(|(v, y)| *v = y[element as usize]);
@@ -301,17 +303,14 @@ impl Increments {
                     injected.into_iter().for_each(|w| ws.give(w));
                     match operator {
                         None => std::mem::take(&mut g),
-                        Some(operator) => g
-                            .iter()
-                            .map(|g| {
-                                let mut x = ws.take(operator.cols());
-                                match arithmetic {
-                                    Arithmetic::Signed => operator.apply_adjoint(g, &mut x, ws),
-                                    _ => operator.apply_abs_adjoint(g, &mut x, ws),
-                                }
-                                x
-                            })
-                            .collect(),
+                        Some(operator) => {
+                            let mut x: Bundle = g.iter().map(|_| ws.take(operator.cols())).collect();
+                            products(operator.multiply_adds(), &g, &mut x, ws, |g, x, ws| match arithmetic {
+                                Arithmetic::Signed => operator.apply_adjoint(g, x, ws),
+                                _ => operator.apply_abs_adjoint(g, x, ws),
+                            });
+                            x
+                        }
                     }
                 }
                 Change::Pool { inputs, winners, starts, joins, .. } => {
@@ -425,6 +424,27 @@ fn scale(y: &mut [f64], centres: Option<&[f64]>, arithmetic: Arithmetic) {
         Arithmetic::Signed => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c),
         _ => y.iter_mut().zip(centres).for_each(|(y, c)| *y *= c.abs()),
     }
+}
+
+/// Multiply-adds of a product beyond which its own threads serve better: what threads work on apart must fit their caches.
+const WORKED_APART: usize = 50_000_000;
+
+/// `y_k <- product(x_k)` for a bundle; several products of `work` multiply-adds each are taken apart by threads.
+fn products(
+    work: usize,
+    x: &Bundle,
+    y: &mut Bundle,
+    ws: &mut Workspace,
+    product: impl Fn(&[f64], &mut [f64], &mut Workspace) + Sync,
+) {
+    if x.len() == 1 || work > WORKED_APART {
+        x.iter().zip(y).for_each(|(x, y)| product(x, y, ws));
+        return;
+    }
+    let results: Vec<Mutex<&mut Vec<f64>>> = y.iter_mut().map(Mutex::new).collect();
+    ws.share(x.len(), |k, ws| {
+        product(&x[k], &mut results[k].lock().unwrap_or_else(PoisonError::into_inner), ws);
+    });
 }
 
 fn lose(values: &mut [f64], arithmetic: Arithmetic) {

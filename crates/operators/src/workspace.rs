@@ -1,5 +1,7 @@
 //! Scratch memory that outlives a step, and the threads that a step may use.
 
+use std::sync::{Mutex, PoisonError};
+
 use lipbound_kernels::{gemv::GemvScratch, isa::Isa, packed::Scratch, pool::Threads};
 
 /// Reusable buffers and threads. [`take`](Self::take) a buffer, [`give`](Self::give) it back: after the first step of
@@ -13,6 +15,8 @@ pub struct Workspace {
     threads: Threads,
     conv: Scratch,
     gemv: GemvScratch,
+    /// One for each thread, without threads of their own.
+    shares: Vec<Mutex<Workspace>>,
 }
 
 impl Default for Workspace {
@@ -31,13 +35,24 @@ impl Workspace {
     /// An empty workspace whose large products are shared between `threads`.
     #[must_use]
     pub fn with_threads(threads: Threads) -> Self {
-        Self { free: Vec::new(), threads, conv: Scratch::new(), gemv: GemvScratch::new() }
+        Self { free: Vec::new(), threads, conv: Scratch::new(), gemv: GemvScratch::new(), shares: Vec::new() }
     }
 
     /// The threads.
     #[must_use]
     pub fn threads(&self) -> &Threads {
         &self.threads
+    }
+
+    /// Calls `work(item, workspace)` once for every item below `items`, in any order, on all threads: each has a workspace
+    /// to itself, whose products stay on that thread. For several products that are too small to be shared well.
+    pub fn share(&mut self, items: usize, work: impl Fn(usize, &mut Self) + Sync) {
+        self.shares.resize_with(self.threads.count().max(self.shares.len()), Mutex::default);
+        let shares = &self.shares;
+        self.threads.run(items, |slot, item| {
+            // What a panic leaves in a workspace is of unspecified value, like all that is in it.
+            work(item, &mut shares[slot].lock().unwrap_or_else(PoisonError::into_inner));
+        });
     }
 
     /// How many tiles of convolutions the kernels of `isa` have computed with this workspace: counted inside the
