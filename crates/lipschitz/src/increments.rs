@@ -194,12 +194,12 @@ impl Increments {
                 Change::Affine { operator, centres, unstable, first } => {
                     let x = &sources[step.inputs[0]];
                     match operator {
-                        Some(operator) => products(operator.multiply_adds(), x, &mut output, ws, |x, y, ws| {
-                            match arithmetic {
+                        Some(operator) => {
+                            products(operator.multiply_adds(), x, &mut output, ws, |x, y, ws| match arithmetic {
                                 Arithmetic::Signed => operator.apply(x, y, ws),
                                 _ => operator.apply_abs(x, y, ws),
-                            }
-                        }),
+                            })
+                        }
                         None => output.iter_mut().zip(x).for_each(|(y, x)| y.copy_from_slice(x)),
                     }
                     output.iter_mut().for_each(|y| lose(y, arithmetic));

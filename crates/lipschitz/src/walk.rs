@@ -43,6 +43,13 @@ const PREFIX: certificate::Plan =
 pub(crate) const FINAL: certificate::Plan =
     certificate::Plan { effort: Effort { rank: 6, steps: 200, tolerance: 1e-6 }, tries: 3, tolerance: 1e-3 };
 
+/// For a prefix of a network beyond [`SMALL`], whose steps are dear: the last digits of the value are below the slack.
+const PREFIX_OF_LARGE: certificate::Plan =
+    certificate::Plan { effort: Effort { tolerance: 1e-4, ..PREFIX.effort }, ..PREFIX };
+
+/// Work (multiply-adds of a forward pass) up to which a search is cheap.
+const SMALL: usize = 5_000_000;
+
 /// For a prefix that sets no ranges: the report and functionals see it.
 const REPORTED: certificate::Plan =
     certificate::Plan { effort: Effort { rank: 4, steps: 60, tolerance: 1e-4 }, tries: 2, tolerance: 5e-3 };
@@ -83,7 +90,7 @@ impl Request<'_> {
         if index + 1 == stages.len() {
             &FINAL
         } else if stages.iter().any(sets_ranges) {
-            &PREFIX
+            if self.network.multiply_adds() <= SMALL { &PREFIX } else { &PREFIX_OF_LARGE }
         } else {
             &REPORTED
         }
