@@ -2,7 +2,8 @@
 //!
 //! An upper bound means more beside what the constant is known to reach. Two ratios are taken, both in f64 less a bound
 //! of their own rounding: that of the Jacobian at x0 in the direction of its top singular vector (a limit of ratios,
-//! where all slopes at x0 are certain), and those of points inside the ball in the same direction.
+//! where all slopes at x0 are certain), and those of points inside the ball: in the same direction, and by gradient ascent
+//! from there.
 
 use lipbound_operators::{Workspace, rounding};
 use lipbound_spectral::{Cancelled, start};
@@ -24,6 +25,10 @@ const MORE: f64 = 1.0 + 1e-6;
 
 /// Distances tried, as fractions of epsilon: the largest ratio may lie at the rim, or close to a kink at x0.
 const STEPS: [f64; 3] = [1.0, 1e-2, 1e-4];
+
+/// Most steps of the ascent from the best of these points, and the growth of the ratio that is worth one.
+const ASCENT_STEPS: usize = 5;
+const WORTH_A_STEP: f64 = 1.002;
 
 /// What a lower bound is asked of.
 pub(crate) struct Question<'a> {
@@ -110,18 +115,45 @@ pub(crate) fn lower_bound(
     let quotients = Quotients { question, nominal, epsilon, error, monitor };
     // Near a smooth x0 quotients are what the Jacobian says.
     let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
-    let mut promising: Option<(f64, Vec<f64>)> = None;
+    let mut promising: Option<Candidate> = None;
     for step in fractions.iter().flat_map(|&fraction| [fraction, -fraction]) {
         let Some((x, distance)) = quotients.point(v, step) else { continue };
-        let estimate = quotients.estimate(&x, distance, ws)?;
-        if estimate > promising.as_ref().map_or(best * MORE, |(ratio, _)| *ratio) {
-            promising = Some((estimate, x));
+        let ratio = quotients.estimate(&x, distance, ws)?;
+        if promising.as_ref().is_none_or(|best| ratio > best.ratio) {
+            promising = Some(Candidate { ratio, x, fraction: step.abs() });
         }
     }
-    if let Some((_, x)) = promising {
-        best = best.max(quotients.attained(&x, ws)?);
+    let Some(mut top) = promising else { return Ok(best) };
+    let mut there = Nominal::new(question.plan, &top.x, monitor, ws)?;
+    if top.ratio > best * MORE {
+        best = best.max(quotients.attained(&there, ws)?);
+    }
+    for _ in 0..ASCENT_STEPS {
+        if there.overflow().is_some() {
+            break;
+        }
+        // At the same distance from x0 the change of the output grows fastest along its own pull-back from there.
+        let change = quotients.of_output(&there);
+        let pulled = Jacobian::new(question.plan, &there, monitor).apply_adjoint(&change, ws)?;
+        let Some((x, distance)) = quotients.point(&pulled, top.fraction) else { break };
+        let ratio = quotients.estimate(&x, distance, ws)?;
+        // No number is no progress.
+        if ratio.is_nan() || ratio <= top.ratio * WORTH_A_STEP {
+            break;
+        }
+        top = Candidate { ratio, x, ..top };
+        there = Nominal::new(question.plan, &top.x, monitor, ws)?;
+        best = best.max(quotients.attained(&there, ws)?);
     }
     Ok(best)
+}
+
+/// A point whose ratio looks large.
+struct Candidate {
+    ratio: f64,
+    x: Vec<f64>,
+    /// Its distance from x0 as a fraction of epsilon.
+    fraction: f64,
 }
 
 /// Ratios `norm(f(x) - f(x0)) / norm(x - x0)`.
@@ -166,14 +198,28 @@ impl Quotients<'_> {
         Ok(self.change(&output, 2.0 * self.error) / distance)
     }
 
+    /// How the output changes from x0 to a point, as computed; for a functional its coefficients with the sign of the
+    /// change.
+    fn of_output(&self, there: &Nominal) -> Vec<f64> {
+        let last = there.values.len() - 1;
+        let change: Vec<f64> = there.values[last].iter().zip(&self.nominal.values[last]).map(|(a, b)| a - b).collect();
+        match self.question.functional {
+            Some(functional) => {
+                let sign = dot(functional, &change).signum();
+                functional.iter().map(|c| c * sign).collect()
+            }
+            None => change,
+        }
+    }
+
     /// The ratio less its rounding; 0 where the evaluation overflows.
-    fn attained(&self, x: &[f64], ws: &mut Workspace) -> Result<f64, Cancelled> {
-        let there = Nominal::new(self.question.plan, x, self.monitor, ws)?;
+    fn attained(&self, there: &Nominal, ws: &mut Workspace) -> Result<f64, Cancelled> {
         if there.overflow().is_some() {
             return Ok(0.0);
         }
-        let both = rounding::add_up(self.error, evaluation_error(self.question.plan, &there, self.monitor, ws)?);
-        Ok(rounding::div_down(self.change(&there.values[there.values.len() - 1], both), self.distance(x)))
+        let both = rounding::add_up(self.error, evaluation_error(self.question.plan, there, self.monitor, ws)?);
+        let change = self.change(&there.values[there.values.len() - 1], both);
+        Ok(rounding::div_down(change, self.distance(&there.values[0])))
     }
 }
 
