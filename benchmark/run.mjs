@@ -1,4 +1,4 @@
-// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, the package, and peers.
+// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, tightness, the package, peers.
 
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -12,6 +12,7 @@ const steps = [
   ['Kernels', 'cargo', ['bench', '--quiet', '-p', 'lipbound-kernels', '--bench', 'conv']],
   ['Norms', process.execPath, [here('norms.mjs')]],
   ['Bounds', process.execPath, [here('bounds.mjs')]],
+  ['Tightness', process.execPath, [here('tightness.mjs')]],
   ['Package', process.execPath, [here('package.mjs')]],
   ['Peers', process.execPath, [here('peers/run.mjs')]],
 ]

@@ -38,18 +38,18 @@ export interface NativeNormOptions {
   timeLimit?: number
 }
 
-export interface NativeBoundOptions extends NativeNormOptions {
-  epsilons: number[]
-  kind: 'centred' | 'uniform'
-  method?: 'auto' | 'layerwise' | 'certificate'
+/** What local and global bounds are asked alike. */
+export interface NativeBoundOptions {
+  method: 'auto' | 'layerwise' | 'certificate'
+  norm: NativeNormOptions
   functionals?: Float64Array[]
-  certificate?: boolean
+  certificate: boolean
 }
 
-export interface NativeGlobalOptions extends NativeNormOptions {
-  method?: 'auto' | 'layerwise' | 'certificate'
-  functionals?: Float64Array[]
-  certificate?: boolean
+/** A ball around an input, for each of several radii. */
+export interface NativeBall {
+  epsilons: number[]
+  kind: 'centred' | 'uniform'
 }
 
 /** A bound whose certificate, where there is one, is still JSON. */
@@ -64,12 +64,13 @@ export interface NativeNetwork {
   evaluate(input: NativeTensor): Promise<Outcome<NativeTensor>>
   bound(
     input: NativeTensor,
+    ball: NativeBall,
     options: NativeBoundOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
   ): Promise<Outcome<NativeBoundResult[]>>
   globalBound(
-    options: NativeGlobalOptions,
+    options: NativeBoundOptions,
     token: CancelToken,
     onProgress?: NativeProgress,
   ): Promise<Outcome<NativeBoundResult>>

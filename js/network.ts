@@ -7,7 +7,7 @@ import type { Certificate, CheckOptions } from './certificate.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layers.js'
 import { native } from './native.js'
-import type { NativeNetwork } from './native.js'
+import type { NativeBoundOptions, NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
 import { argumentError, flag, nonNegative, numbers, oneOf, optional, parseOptions, shape, text } from './options.js'
@@ -141,23 +141,16 @@ export class Network {
   async bound(input: TensorLike, options: BoundOptions): Promise<BoundResult | BoundResult[]> {
     throwIfAborted(options)
     const parsed = parseOptions('bound', options, {
-      ...normSpecification,
+      ...boundSpecification,
       epsilon: radii,
       kind: optional(oneOf('centred', 'uniform')),
-      method: optional(boundMethod),
-      functionals: optional(coefficients),
-      certificate: optional(flag),
     })
     const centre = toNative(toTensor(input, 'bound: input'))
-    const request = {
-      ...nativeNormOptions(parsed),
-      epsilons: [parsed.epsilon].flat(),
-      kind: parsed.kind ?? 'centred',
-      method: parsed.method ?? 'auto',
-      ...(parsed.functionals && { functionals: parsed.functionals }),
-      certificate: parsed.certificate ?? false,
-    }
-    const found = await run(parsed, (token, onProgress) => this.#alive().bound(centre, request, token, onProgress))
+    const ball = { epsilons: [parsed.epsilon].flat(), kind: parsed.kind ?? 'centred' }
+    const request = nativeBoundOptions(parsed)
+    const found = await run(parsed, (token, onProgress) =>
+      this.#alive().bound(centre, ball, request, token, onProgress),
+    )
     const results = found.map(withCertificate)
     if (typeof parsed.epsilon !== 'number') return results
     const [only] = results
@@ -173,19 +166,8 @@ export class Network {
    */
   async globalBound(options: GlobalBoundOptions = {}): Promise<BoundResult> {
     throwIfAborted(options)
-    const parsed = parseOptions('globalBound', options, {
-      ...normSpecification,
-      method: optional(boundMethod),
-      functionals: optional(coefficients),
-      certificate: optional(flag),
-    })
-    const { method = 'auto', certificate = false } = parsed
-    const request = {
-      ...nativeNormOptions(parsed),
-      method,
-      ...(parsed.functionals && { functionals: parsed.functionals }),
-      certificate,
-    }
+    const parsed = parseOptions('globalBound', options, boundSpecification)
+    const request = nativeBoundOptions(parsed)
     return withCertificate(
       await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress)),
     )
@@ -275,9 +257,27 @@ export function sequential(options: SequentialOptions, layers: readonly Layer[])
 /** A check has no tolerance: it goes on until a claim is decided. */
 const { tolerance: _tolerance, ...checkSpecification } = normSpecification
 
-const boundMethod = oneOf('auto', 'layerwise', 'certificate')
-
 const coefficient = numbers('a finite number', Number.isFinite)
+
+/** What local and global bounds have in common. */
+const boundSpecification = {
+  ...normSpecification,
+  method: optional(oneOf('auto', 'layerwise', 'certificate')),
+  functionals: optional(coefficients),
+  certificate: optional(flag),
+}
+
+/** The same as the native part wants it. */
+function nativeBoundOptions(
+  parsed: NormComputation & {
+    method?: BoundMethod | undefined
+    functionals?: Float64Array[] | undefined
+    certificate?: boolean | undefined
+  },
+): NativeBoundOptions {
+  const { method = 'auto', functionals, certificate = false } = parsed
+  return { method, norm: nativeNormOptions(parsed), ...(functionals && { functionals }), certificate }
+}
 
 /** Functionals, each an array of coefficients. That there is one for each output is checked by the native part. */
 function coefficients(value: unknown, subject: string): Float64Array[] {

@@ -162,14 +162,12 @@ fn kind_out(kind: Kind) -> String {
     .into()
 }
 
-pub fn method_in(method: Option<&str>) -> Result<MethodRequest, Failure> {
+pub fn method_in(method: &str) -> Result<MethodRequest, Failure> {
     match method {
-        None | Some("auto") => Ok(MethodRequest::Auto),
-        Some("layerwise") => Ok(MethodRequest::Layerwise),
-        Some("certificate") => Ok(MethodRequest::Certificate),
-        Some(other) => {
-            Err(Failure::argument(format!("method must be 'auto', 'layerwise' or 'certificate', got '{other}'")))
-        }
+        "auto" => Ok(MethodRequest::Auto),
+        "layerwise" => Ok(MethodRequest::Layerwise),
+        "certificate" => Ok(MethodRequest::Certificate),
+        other => Err(Failure::argument(format!("method must be 'auto', 'layerwise' or 'certificate', got '{other}'"))),
     }
 }
 

@@ -44,72 +44,47 @@ pub struct LayerSummary {
     pub units: f64,
 }
 
-/// Options of a bound.
+/// What local and global bounds are asked alike.
 #[napi(object)]
 pub struct NativeBoundOptions {
-    pub epsilons: Vec<f64>,
-    #[napi(ts_type = "'centred' | 'uniform'")]
-    pub kind: String,
     #[napi(ts_type = "'auto' | 'layerwise' | 'certificate'")]
-    pub method: Option<String>,
-    pub tolerance: Option<f64>,
-    pub failure_probability: Option<f64>,
-    pub max_steps: Option<f64>,
-    pub seed: Option<f64>,
-    #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
-    pub guarantee: Option<String>,
-    pub time_limit: Option<f64>,
+    pub method: String,
+    pub norm: NormOptions,
     pub functionals: Option<Vec<Float64Array>>,
-    pub certificate: Option<bool>,
+    pub certificate: bool,
+}
+
+/// The same, read.
+struct Request {
+    method: MethodRequest,
+    norm: spectral::NormOptions,
+    functionals: Option<Vec<Vec<f64>>>,
+    certificate: bool,
 }
 
 impl NativeBoundOptions {
-    fn read(self) -> Result<BoundOptions, Failure> {
-        let norm = NormOptions {
-            tolerance: self.tolerance,
-            failure_probability: self.failure_probability,
-            max_steps: self.max_steps,
-            seed: self.seed,
-            guarantee: self.guarantee,
-            time_limit: self.time_limit,
-        };
-        Ok(BoundOptions {
-            epsilons: self.epsilons,
-            kind: convert::kind_in(&self.kind)?,
-            method: convert::method_in(self.method.as_deref())?,
-            norm: norm.read()?,
+    fn read(self) -> Result<Request, Failure> {
+        Ok(Request {
+            method: convert::method_in(&self.method)?,
+            norm: self.norm.read()?,
+            functionals: convert::functionals_in(self.functionals.as_deref()),
+            certificate: self.certificate,
         })
     }
 }
 
-/// Options of a global bound.
-#[napi(object)]
-pub struct NativeGlobalOptions {
-    #[napi(ts_type = "'auto' | 'layerwise' | 'certificate'")]
-    pub method: Option<String>,
-    pub tolerance: Option<f64>,
-    pub failure_probability: Option<f64>,
-    pub max_steps: Option<f64>,
-    pub seed: Option<f64>,
-    #[napi(ts_type = "'auto' | 'deterministic' | 'probabilistic'")]
-    pub guarantee: Option<String>,
-    pub time_limit: Option<f64>,
-    pub functionals: Option<Vec<Float64Array>>,
-    pub certificate: Option<bool>,
+impl Request {
+    fn functionals(&self) -> &[Vec<f64>] {
+        self.functionals.as_deref().unwrap_or_default()
+    }
 }
 
-impl NativeGlobalOptions {
-    fn read(self) -> Result<(spectral::NormOptions, MethodRequest), Failure> {
-        let norm = NormOptions {
-            tolerance: self.tolerance,
-            failure_probability: self.failure_probability,
-            max_steps: self.max_steps,
-            seed: self.seed,
-            guarantee: self.guarantee,
-            time_limit: self.time_limit,
-        };
-        Ok((norm.read()?, convert::method_in(self.method.as_deref())?))
-    }
+/// A ball around an input, for each of several radii.
+#[napi(object)]
+pub struct NativeBall {
+    pub epsilons: Vec<f64>,
+    #[napi(ts_type = "'centred' | 'uniform'")]
+    pub kind: String,
 }
 
 struct Loaded {
@@ -210,21 +185,27 @@ impl NativeNetwork {
         &self,
         env: &'env Env,
         input: NativeTensor,
+        ball: NativeBall,
         options: NativeBoundOptions,
         token: &CancelToken,
         on_progress: Option<Function<'_, Progress, ()>>,
     ) -> napi::Result<Object<'env>> {
         let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
-        let functionals = convert::functionals_in(options.functionals.as_deref());
+        let request = options.read();
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
-            let certificate = options.certificate == Some(true);
-            let options = options.read()?;
+            let request = request?;
+            let options = BoundOptions {
+                epsilons: ball.epsilons,
+                kind: convert::kind_in(&ball.kind)?,
+                method: request.method,
+                norm: request.norm,
+            };
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
-            let (network, asked) = (&loaded.network, functionals.is_some());
-            let functionals = functionals.as_deref().unwrap_or_default();
-            if certificate {
+            let (network, functionals) = (&loaded.network, request.functionals());
+            let asked = request.functionals.is_some();
+            if request.certificate {
                 let results =
                     lipschitz::bound_with_certificates(network, &input, &options, functionals, &reporter, ws)?;
                 Ok(results.into_iter().map(|result| convert::certified_out(result, asked)).collect())
@@ -240,26 +221,24 @@ impl NativeNetwork {
     pub fn global_bound<'env>(
         &self,
         env: &'env Env,
-        options: NativeGlobalOptions,
+        options: NativeBoundOptions,
         token: &CancelToken,
         on_progress: Option<Function<'_, Progress, ()>>,
     ) -> napi::Result<Object<'env>> {
-        let loaded = self.loaded();
-        let functionals = convert::functionals_in(options.functionals.as_deref());
+        let (loaded, request) = (self.loaded(), options.read());
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
-            let certificate = options.certificate == Some(true);
-            let (norm, method) = options.read()?;
-            let (loaded, ws) = (loaded?, &mut jobs::workspace()?);
-            let (network, asked) = (&loaded.network, functionals.is_some());
-            let functionals = functionals.as_deref().unwrap_or_default();
-            if certificate {
+            let (request, loaded, ws) = (request?, loaded?, &mut jobs::workspace()?);
+            let Request { method, norm, .. } = &request;
+            let (network, functionals) = (&loaded.network, request.functionals());
+            let asked = request.functionals.is_some();
+            if request.certificate {
                 let result =
-                    lipschitz::global_bound_with_certificate(network, &norm, method, functionals, &reporter, ws)?;
+                    lipschitz::global_bound_with_certificate(network, norm, *method, functionals, &reporter, ws)?;
                 Ok(convert::certified_out(result, asked))
             } else {
-                let result = lipschitz::global_bound_functionals(network, &norm, method, functionals, &reporter, ws)?;
+                let result = lipschitz::global_bound_functionals(network, norm, *method, functionals, &reporter, ws)?;
                 Ok(convert::bound_out(&result, asked))
             }
         })
