@@ -298,7 +298,10 @@ test('bound and global write what check accepts', async (t) => {
   t.is((JSON.parse(readFileSync(one, 'utf8')) as Certificate).upper, upper)
   const text = await lipbound('check', model, one, '--seed', '3')
   t.is(text.status, 0)
-  t.regex(text.stdout, /^accepted: centred Lipschitz constant, l2, epsilon 0\.5: at most \S+\n +guarantee: .*seed: 3/)
+  t.regex(
+    text.stdout,
+    /^accepted: centred Lipschitz constant, l2, epsilon 0\.5 around the centre in the file: at most \S+\n +guarantee: .*seed: 3/,
+  )
   const json = await lipbound('check', model, one, '--seed', '3', '--json')
   const report = JSON.parse(json.stdout) as Record<string, unknown>
   t.deepEqual([report['accepted'], report['upper'], report['seed']], [true, upper, 3])
@@ -332,7 +335,7 @@ test('exit status 1: a refused certificate, with the reason', async (t) => {
   t.is(stderr, '')
   t.regex(
     stdout,
-    /^accepted: .*epsilon 0\.5.*\nrefused: .*epsilon 1: at most 1\n +the certificate was damaged or changed/s,
+    /^accepted: .*epsilon 0\.5.*\nrefused: .*epsilon 1 around the centre in the file: at most 1\n +the certificate was damaged or changed/s,
   )
   const other = repositoryFile('examples/models/lenet.json')
   const wrong = await lipbound('check', other, file, '--json')

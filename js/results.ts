@@ -155,7 +155,10 @@ export interface BoundResult {
   readonly certificate?: Certificate
 }
 
-/** What a check of a certificate found. */
+/**
+ * What a check of a certificate found. A local bound is one around the certificate's own `centre`: whoever wants one around
+ * a certain input must compare the two.
+ */
 export interface CheckResult {
   /** Whether the bound that is claimed holds for this network. */
   readonly accepted: boolean

@@ -73,7 +73,7 @@ async function check(model: string, file: string, words: Words, context: Context
 
 function asText(result: CheckResult): string {
   const { accepted, reason = '', kind, epsilon, upper } = result
-  const ball = kind === 'global' ? '' : `, epsilon ${epsilon}`
+  const ball = kind === 'global' ? '' : `, epsilon ${epsilon} around the centre in the file`
   const claim = `${kind} Lipschitz constant, l2${ball}: at most ${roundOutward(upper, 'upper')}`
   return accepted
     ? `accepted: ${claim}\n  guarantee: ${showGuarantee(result)}; seed: ${result.seed}`

@@ -105,6 +105,9 @@ pub(crate) fn lower_bound(
             None => jacobian.top_direction(question.seed, ws)?,
         }),
     };
+    // Of the size of one: what is as small as a small Jacobian makes denormal images.
+    let size = rounding::power_of_two_near(rounding::norm_up(v));
+    let v: &[f64] = &v.iter().map(|x| x / size).collect::<Vec<_>>();
     let mut best: f64 = 0.0;
     if let Some(gains) = &question.smooth_gains {
         best = best.max(jacobian.ratio(v, gains, question, ws)?);
@@ -414,8 +417,12 @@ impl<'a> Jacobian<'a> {
                     let gamma = rounding::gamma(operator.rounding_length() + 2);
                     rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
                 }
-                Action::Affine { operator: None, .. } => {
-                    rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]]))
+                Action::Affine { operator: None, unit, .. } => {
+                    let slope = unit.map_or(1.0, |u| u.global_slopes().magnitude().max(1.0));
+                    rounding::mul_up(
+                        slope,
+                        rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]])),
+                    )
                 }
                 Action::Pool(_) => 0.0,
                 Action::Add => {
@@ -423,7 +430,9 @@ impl<'a> Jacobian<'a> {
                     rounding::gamma(stage.inputs.len() + 1) * sizes
                 }
             };
-            errors.push(rounding::add_up(rounding::mul_up(*gain, carried), local));
+            // Underflow is absolute, element by element.
+            let lost = stage.shape.iter().product::<usize>() as f64 * f64::MIN_POSITIVE;
+            errors.push(rounding::add_up(rounding::mul_up(*gain, carried), rounding::add_up(local, lost)));
         }
         let last = values.len() - 1;
         let image = question.size_down(&values[last], errors[last]);

@@ -72,6 +72,10 @@ fn bound(kappa: f64, sigma: f64, height: Option<usize>) -> f64 {
     }
 }
 
+/// Where the norm must lie if no unit takes part: with units, `max(1, sigma)` counts, but an affine network's own norm
+/// counts whatever it is, and rounding bounds cover underflow only where it is not tiny.
+const NEAR_ONE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
+
 /// The units that take part, and the height of the theorem if there are any.
 fn participants(increments: &Increments, ws: &mut Workspace) -> (Vec<bool>, Option<usize>) {
     let takes_part = increments.reaching(ws);
@@ -121,7 +125,11 @@ impl Attempt<'_> {
             bound: upper,
         };
         let failure_probability = norm.failure_probability;
-        let certified = Certified { upper, failure_probability, claim: Some(claim) };
+        let certified = if self.height.is_none() && !NEAR_ONE.contains(&sigma) {
+            Certified { failure_probability, ..Certified::nothing() }
+        } else {
+            Certified { upper, failure_probability, claim: Some(claim) }
+        };
         Ok(Outcome { certified, norm: norm.upper, formed: is_formed(&operator) })
     }
 }
@@ -142,8 +150,16 @@ pub(crate) fn certify(
     let (takes_part, height) = participants(increments, ws);
     let Some(levels) = height else {
         // The network is affine over the ball: its constant is a norm.
-        let attempt = Attempt { increments, height, kappa: 1.0, weights: vec![None; increments.units.len()] };
-        return Ok(attempt.certify(room, options, monitor, ws)?.certified);
+        let attempt = |kappa| Attempt { increments, height, kappa, weights: vec![None; increments.units.len()] };
+        let options = NormOptions { failure_probability: options.failure_probability / 2.0, ..*options };
+        let first = attempt(1.0).certify(room, &options, monitor, ws)?;
+        if NEAR_ONE.contains(&first.norm) || !(first.norm > 0.0 && first.norm.is_finite()) {
+            return Ok(first.certified);
+        }
+        // Far from one, numbers near the ends of their range would decide.
+        let options = NormOptions { stream: options.stream + 1, ..options };
+        let kappa = rounding::power_of_two_near(first.norm);
+        return Ok(first.certified.or(attempt(kappa).certify(room, &options, monitor, ws)?.certified));
     };
     let mut found = weights::search(increments, plan.effort, options.seed, memory.as_ref(), monitor, ws)?;
 
@@ -213,6 +229,13 @@ pub(crate) fn verify(
     }
     if claim.height != height.unwrap_or(1) {
         return refuse(format!("states a height of {}, but has {}", claim.height, height.unwrap_or(1)));
+    }
+    // What is no norm at all, or no bound, is dealt with below.
+    if height.is_none() && (0.0..f64::INFINITY).contains(&claim.sigma) && !NEAR_ONE.contains(&claim.sigma) {
+        return refuse(format!(
+            "states a norm of {:?}, which must be from 1e-9 to 1e9 where no unit is uncertain: kappa is too far from the bound",
+            claim.sigma
+        ));
     }
     let positive = |x: f64| x.is_finite() && x > 0.0;
     if !positive(claim.kappa) {

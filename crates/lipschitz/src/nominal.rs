@@ -70,9 +70,13 @@ pub(crate) fn poll(monitor: &dyn Monitor) -> Result<(), Cancelled> {
     if monitor.cancelled() { Err(Cancelled) } else { Ok(()) }
 }
 
+/// More than underflow can take from a sum of products, and large enough to stay a number when it is multiplied by the
+/// smallest weight there is.
+const TINY: f64 = 1e-250;
+
 /// Not zero where a value is not: a product that underflows must not look exact.
 fn tiny(x: f64) -> f64 {
-    if x == 0.0 { 0.0 } else { f64::MIN_POSITIVE }
+    if x == 0.0 { 0.0 } else { TINY }
 }
 
 /// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element:
@@ -97,7 +101,7 @@ fn affine_with_error(
         poll(monitor)?;
         operator.apply_abs(&error, &mut next_error, ws);
         // Underflow is absolute: a row that reads anything but exact zeros may have lost as much.
-        next_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += f64::MIN_POSITIVE);
+        next_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += TINY);
         if let Some(Bias { values, errors }) = bias {
             for i in 0..next.len() {
                 // A sum with an exact zero is exact: units that read nothing but zeros have the value of their bias.

@@ -173,20 +173,20 @@ impl LinearOperator for Scaled<'_> {
     fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
         self.pass(x, y, Arithmetic::Absolute, ws);
         let n = self.rounding_length();
-        y.iter_mut().for_each(|y| *y = rounding::raise(*y, n));
+        // What underflow took is missing in the computed sums, and must not be missing in a bound.
+        y.iter_mut().for_each(|y| *y = rounding::add_up(rounding::raise(*y, n), self.lost));
     }
 
     fn apply_abs_adjoint(&self, y: &[f64], x: &mut [f64], ws: &mut Workspace) {
         self.pass_adjoint(y, x, Arithmetic::Absolute, ws);
         let n = self.rounding_length();
-        x.iter_mut().for_each(|x| *x = rounding::raise(*x, n));
+        x.iter_mut().for_each(|x| *x = rounding::add_up(rounding::raise(*x, n), self.lost));
     }
 
     /// The sums of the absolute rows, which bound their norms: one pass for all rows.
     fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
         let ones = vec![1.0; self.cols()];
         self.apply_abs(weights.unwrap_or(&ones), norms, ws);
-        norms.iter_mut().for_each(|n| *n = rounding::add_up(*n, self.lost));
     }
 
     fn rounding_length(&self) -> usize {

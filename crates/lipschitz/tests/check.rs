@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{
     Affine, Bias, BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, CheckReport, Document, Kind, Layer,
-    MethodRequest, Network, NetworkBuilder, Quiet, Tensor, bound, bound_with_certificates, check, global_bound,
-    global_bound_with_certificate,
+    MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, WholeClaim, bound, bound_with_certificates,
+    check, global_bound, global_bound_with_certificate, linear, unit,
 };
 use lipbound_operators::{Dense, Workspace};
 use lipbound_spectral::{GuaranteeRequest, Monitor, NormOptions};
@@ -327,7 +327,7 @@ fn lowered(certificate: &Certificate, bound: f64) -> Vec<Certificate> {
     add(&|c| c.stages[last].gain = bound);
     add(&|c| c.stages[last].radius *= factor);
     if certificate.stages[last].whole.is_some() {
-        let whole = |c: &mut Certificate, change: &dyn Fn(&mut lipbound_lipschitz::WholeClaim)| {
+        let whole = |c: &mut Certificate, change: &dyn Fn(&mut WholeClaim)| {
             change(c.stages[last].whole.as_mut().unwrap());
         };
         add(&|c| whole(c, &|w| w.bound = bound));
@@ -414,7 +414,7 @@ fn the_numbers_of_the_theorem_must_be_such() {
         let net = network(&mut random);
         for (_, certificate) in certificates(&net, &mut random, seed) {
             let Some(stage) = certificate.stages.iter().position(|s| s.whole.is_some()) else { continue };
-            let refusal = |change: &dyn Fn(&mut lipbound_lipschitz::WholeClaim)| {
+            let refusal = |change: &dyn Fn(&mut WholeClaim)| {
                 let mut forged = certificate.clone();
                 change(forged.stages[stage].whole.as_mut().unwrap());
                 checked(&net, &forged, seed).refusal.expect("a number that cannot be")
@@ -530,4 +530,48 @@ fn a_cancelled_check_is_no_refusal() {
     let (_, certificate) = certificates(&net, &mut random, 1).remove(0);
     let outcome = check(&net, &certificate, &seeded(2), &Impatient, &mut Workspace::new());
     assert_eq!(outcome.unwrap_err(), BoundError::Cancelled);
+}
+
+/// Where no unit is uncertain the norm of the whole network counts whatever it is: a scale that makes it vanish among
+/// denormal numbers proves nothing.
+#[test]
+fn a_scale_that_makes_the_network_vanish_is_refused() {
+    for depth in 1..=3 {
+        let mut random = Random::new(depth);
+        let mut builder = NetworkBuilder::new(vec![3]).unwrap();
+        for k in 0..depth {
+            let weight = Tensor::f64(vec![3, 3], (0..9).map(|_| random.normal().abs()).collect()).unwrap();
+            let units = if k + 1 < depth { vec![("relu", unit(&[3], Unit::Relu))] } else { Vec::new() };
+            for (name, built) in [("fc", linear(&[3], &weight, None))].into_iter().chain(units) {
+                let ((layer, shape), inputs) = (built.unwrap(), vec![builder.last()]);
+                let name = format!("{name}{k}");
+                builder.push(Node { name, kind: "test".into(), layer, inputs, shape, parameters: 0 }).unwrap();
+            }
+        }
+        let net = builder.build().unwrap();
+        let x0 = Tensor::f64(vec![3], vec![0.7, 1.1, 0.4]).unwrap();
+        let options = BoundOptions {
+            epsilons: vec![1e-3],
+            kind: Kind::Centred,
+            method: MethodRequest::Certificate,
+            norm: seeded(1),
+        };
+        let (honest, certificate) =
+            bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap().remove(0);
+        assert!(honest.lower > 0.1);
+        for guarantee in [GuaranteeRequest::Auto, GuaranteeRequest::Deterministic, GuaranteeRequest::Probabilistic] {
+            for (exponent, sigma) in [(20, 1e-7), (100, 1e-31), (460, 1e-139), (550, 1e-185), (900, 1e-187)] {
+                let mut forged = certificate.clone();
+                let kappa = 2f64.powi(exponent);
+                let bound = kappa * sigma * (1.0 + 1e-12);
+                let last = forged.stages.last_mut().unwrap();
+                last.whole = Some(WholeClaim { kappa, weights: Vec::new(), height: 1, sigma, bound });
+                (last.gain, last.radius) = (bound, bound * 1e-3 * (1.0 + 1e-12));
+                forged.upper = bound;
+                let norm = NormOptions { guarantee, ..seeded(99) };
+                let report = check(&net, &forged, &norm, &Quiet, &mut Workspace::new()).unwrap();
+                assert!(!report.accepted() || bound >= honest.lower, "{depth}, 2^{exponent}: {bound:e} was accepted");
+            }
+        }
+    }
 }

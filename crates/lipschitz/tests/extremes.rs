@@ -243,3 +243,94 @@ fn branches_of_unequal_depth_are_bounded() {
     let norm = 1.25f64.sqrt();
     assert!(result.lower <= result.upper && result.upper <= (norm.powi(4) + norm.powi(2)) * 1.01, "{result:?}");
 }
+
+/// What is left of numbers that nearly vanish on the way is no measure of what comes back: depth alone can do that.
+#[test]
+fn a_gain_far_below_one_is_not_lost() {
+    for (depth, n) in [(6usize, 3usize), (60, 4), (12, 6)] {
+        let scale = 10f64.powf(-172.0 / depth as f64);
+        let layer = move |k: usize| -> Make {
+            // Diagonally dominant, positive, and different in every layer.
+            let entry = move |i: usize| {
+                let off = 0.001 * ((i * 7 + k * 3) % 10) as f64;
+                scale * if i / n == i % n { 1.0 + off } else { off }
+            };
+            Box::new(move |input| linear(input, &tensor(&[n, n], &(0..n * n).map(entry).collect::<Vec<_>>()), None))
+        };
+        let net = chain(&[n], (0..depth).flat_map(|k| [layer(k), relu()]).collect());
+        let centre = tensor(&[n], &vec![1.0; n]);
+        let run = |method| {
+            let options =
+                BoundOptions { epsilons: vec![1e-3], kind: Kind::Centred, method, norm: NormOptions::default() };
+            bound(&net, &centre, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0)
+        };
+        let layerwise = run(MethodRequest::Layerwise);
+        let certified = run(MethodRequest::Certificate);
+        // Every unit is stable, and the ones are nearly the top singular vector of all layers: a ratio is close to it.
+        let gain = certified.layers.last().unwrap().gain;
+        assert!(gain > 0.1 * layerwise.upper && gain >= layerwise.lower, "{depth}: {gain:e}, {:e}", layerwise.upper);
+        assert!(layerwise.lower > 0.0 && layerwise.lower <= certified.upper);
+    }
+}
+
+/// A value that underflows is not exact, even where its error bound would underflow too.
+#[test]
+fn a_nominal_value_that_underflows_is_uncertain() {
+    let constant = |rows: usize, cols: usize, value: f64, bias: Option<f64>| -> Make {
+        Box::new(move |input| {
+            let bias = bias.map(|b| tensor(&[rows], &vec![b; rows]));
+            linear(input, &tensor(&[rows, cols], &vec![value; rows * cols]), bias.as_ref())
+        })
+    };
+    for n in [1usize, 16, 400] {
+        let mut layers: Vec<Make> = Vec::new();
+        for _ in 0..6 {
+            layers.extend([constant(1, 1, 2f64.powi(-149), None), relu()]);
+        }
+        layers.extend([constant(1, 1, 2f64.powi(-120), None), relu()]);
+        // Each of these is below half the least denormal number.
+        layers.extend([constant(n, 1, 1.9 * 2f64.powi(-62), None), relu()]);
+        layers.extend([constant(1, n, 2f64.powi(149), None), relu()]);
+        for _ in 0..6 {
+            layers.extend([constant(1, 1, 2f64.powi(149), None), relu()]);
+        }
+        // Here the input is back, less 0.75: the network is relu(x - 0.75), and its constant at 1 is 1.
+        layers.extend([constant(1, 1, 2f64.powi(33) / (1.9 * n as f64), Some(-0.75)), relu()]);
+        let net = chain(&[1], layers);
+        for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
+            let options =
+                BoundOptions { epsilons: vec![1e-3], kind: Kind::Centred, method, norm: NormOptions::default() };
+            let result = bound(&net, &tensor(&[1], &[1.0]), &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
+            assert!(result.upper >= 1.0 - 1e-12, "{n} {method:?}: {}", result.upper);
+        }
+    }
+}
+
+#[test]
+fn a_ratio_of_denormal_numbers_is_not_attained() {
+    for n in [16usize, 64, 256] {
+        for k in 0..80 {
+            let last = 1.0 + 0.25 * f64::from(k);
+            let constant = |rows: usize, value: f64| -> Make {
+                Box::new(move |input| linear(input, &tensor(&[rows, 1], &vec![value; rows]), None))
+            };
+            let mut layers: Vec<Make> = Vec::new();
+            for _ in 0..3 {
+                layers.extend([constant(1, 2f64.powi(-134)), relu()]);
+            }
+            layers.push(constant(n, last * 2f64.powi(-136)));
+            let net = chain(&[1], layers);
+            let truth = last * 2f64.powi(-538) * (n as f64).sqrt();
+            let options = BoundOptions {
+                epsilons: vec![0.0, 1e-12, 1e-3],
+                kind: Kind::Centred,
+                method: MethodRequest::Layerwise,
+                norm: NormOptions::default(),
+            };
+            for result in bound(&net, &tensor(&[1], &[1.0]), &options, &Quiet, &mut Workspace::new()).unwrap() {
+                assert!(result.lower <= truth * (1.0 + 1e-12), "{n} {last}: {:e}, truth {truth:e}", result.lower);
+                assert!(result.upper >= truth * (1.0 - 1e-12));
+            }
+        }
+    }
+}
