@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from 'commander'
 
 import { loadModel } from '../model.js'
-import type { Network } from '../network.js'
+import type { BoundMethod, Network } from '../network.js'
 import type { NormComputation } from '../norm.js'
 
 /** What every command gets beside its own options. */
@@ -34,25 +34,44 @@ export function addNormOptions(command: Command): Command {
     .option('--failure-probability <number>', 'largest probability that the upper bound is wrong', toNumber)
     .option('--max-steps <number>', 'most steps to spend on one norm', toNumber)
     .option('--seed <number>', 'seed of the random choices', toNumber)
-    .addOption(
-      new Option('--guarantee <kind>', 'what kind of proof to ask for').choices([
-        'auto',
-        'deterministic',
-        'probabilistic',
-      ]),
-    )
+    .addOption(guaranteeOption())
     .option('--time-limit <seconds>', 'seconds for each norm, after which to settle for what there is', toNumber)
 }
 
+/** `--guarantee`. */
+export function guaranteeOption(): Option {
+  return new Option('--guarantee <kind>', 'what kind of proof to ask for').choices([
+    'auto',
+    'deterministic',
+    'probabilistic',
+  ])
+}
+
+/** The options of {@link addBoundOptions}. */
+export interface BoundWords extends ModelWords, NormWords {
+  method: BoundMethod
+  certificate?: string
+  json?: boolean
+}
+
+/** Adds what local and global bounds are asked alike. */
+export function addBoundOptions(command: Command): Command {
+  addMethodOption(command)
+  addModelOptions(command)
+  addNormOptions(command)
+  addCertificateOption(command)
+  return addJsonOption(command)
+}
+
 /** Adds `--method`. */
-export function addMethodOption(command: Command): Command {
+function addMethodOption(command: Command): Command {
   return command.addOption(
     new Option('--method <method>', 'how to bound it').choices(['auto', 'layerwise', 'certificate']).default('auto'),
   )
 }
 
 /** Adds `--certificate`. */
-export function addCertificateOption(command: Command): Command {
+function addCertificateOption(command: Command): Command {
   return command.option('--certificate <file>', 'write what others need to check the bound: see lipbound check')
 }
 

@@ -2,34 +2,21 @@
 import { Option } from 'commander'
 import type { Command } from 'commander'
 
-import type { BoundMethod } from '../network.js'
 import type { BoundResult } from '../results.js'
 import { loadTensor } from '../tensor.js'
-import {
-  addCertificateOption,
-  addJsonOption,
-  addMethodOption,
-  addModelOptions,
-  addNormOptions,
-  normOptions,
-  openModel,
-  toNumbers,
-} from './arguments.js'
-import type { Context, ModelWords, NormWords } from './arguments.js'
+import { addBoundOptions, normOptions, openModel, toNumbers } from './arguments.js'
+import type { BoundWords, Context } from './arguments.js'
 import { writeCertificates } from './check.js'
 import { layerTable, print, printJson, round, roundOutward, showGuarantee, table } from './output.js'
 import type { Column } from './output.js'
 import { withProgress } from './progress.js'
 
-interface Words extends ModelWords, NormWords {
+interface Words extends BoundWords {
   input: string[]
   epsilon: number[]
   kind: 'centred' | 'uniform'
-  method: BoundMethod
   global?: boolean
   layers?: boolean
-  certificate?: string
-  json?: boolean
 }
 
 /** A bound and the file of the input it is around. */
@@ -49,11 +36,7 @@ export function addBoundCommand(program: Command, context: Context): void {
     )
     .option('--global', 'bound the global constant too, and compare')
     .option('--layers', 'tell the story of every bound layer by layer; default where there is only one')
-  addMethodOption(command)
-  addModelOptions(command)
-  addNormOptions(command)
-  addCertificateOption(command)
-  addJsonOption(command)
+  addBoundOptions(command)
   command.action((model: string, words: Words) => bound(model, words, context))
 }
 

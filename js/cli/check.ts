@@ -1,13 +1,12 @@
 /** `lipbound check`: whether certificates are right; and their files. */
 import { readFile, writeFile } from 'node:fs/promises'
 
-import { Option } from 'commander'
 import type { Command } from 'commander'
 
 import type { Certificate, CheckOptions } from '../certificate.js'
 import { InputError, LipboundError } from '../errors.js'
 import type { BoundResult, CheckResult } from '../results.js'
-import { addJsonOption, addModelOptions, openModel, toNumber } from './arguments.js'
+import { addJsonOption, addModelOptions, guaranteeOption, openModel, toNumber } from './arguments.js'
 import type { Context, ModelWords } from './arguments.js'
 import { print, printJson, roundOutward, showGuarantee } from './output.js'
 import { withProgress } from './progress.js'
@@ -27,13 +26,7 @@ export function addCheckCommand(program: Command, context: Context): void {
     .option('--failure-probability <number>', 'largest probability that a wrong bound is accepted', toNumber)
     .option('--max-steps <number>', 'most steps to spend on one norm', toNumber)
     .option('--seed <number>', 'seed of the random choices; default: drawn anew', toNumber)
-    .addOption(
-      new Option('--guarantee <kind>', 'what kind of proof to ask for').choices([
-        'auto',
-        'deterministic',
-        'probabilistic',
-      ]),
-    )
+    .addOption(guaranteeOption())
     .option('--time-limit <seconds>', 'seconds for each norm, after which it counts as not verified', toNumber)
   addJsonOption(command)
   command.action((model: string, file: string, words: Words) => check(model, file, words, context))

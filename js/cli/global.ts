@@ -1,39 +1,20 @@
 /** `lipbound global`: a bound of the Lipschitz constant over the whole space. */
 import type { Command } from 'commander'
 
-import type { BoundMethod } from '../network.js'
-import {
-  addCertificateOption,
-  addJsonOption,
-  addMethodOption,
-  addModelOptions,
-  addNormOptions,
-  normOptions,
-  openModel,
-} from './arguments.js'
-import type { Context, ModelWords, NormWords } from './arguments.js'
+import { addBoundOptions, normOptions, openModel } from './arguments.js'
+import type { BoundWords, Context } from './arguments.js'
 import { writeCertificates } from './check.js'
 import { layerTable, print, printJson, roundOutward, showGuarantee } from './output.js'
 import { withProgress } from './progress.js'
 
-interface Words extends ModelWords, NormWords {
-  method: BoundMethod
-  certificate?: string
-  json?: boolean
-}
-
 /** Adds the command to the program. */
 export function addGlobalCommand(program: Command, context: Context): void {
   const command = program.command('global').description('bound the Lipschitz constant over the whole space')
-  addMethodOption(command)
-  addModelOptions(command)
-  addNormOptions(command)
-  addCertificateOption(command)
-  addJsonOption(command)
-  command.action((model: string, words: Words) => globalBound(model, words, context))
+  addBoundOptions(command)
+  command.action((model: string, words: BoundWords) => globalBound(model, words, context))
 }
 
-async function globalBound(model: string, words: Words, context: Context): Promise<void> {
+async function globalBound(model: string, words: BoundWords, context: Context): Promise<void> {
   const { signal } = context
   using network = await openModel(model, words, context)
   const result = await withProgress((onProgress) =>

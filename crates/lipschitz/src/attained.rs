@@ -6,7 +6,11 @@
 //! from there.
 
 use lipbound_operators::{Workspace, rounding};
-use lipbound_spectral::{Cancelled, start};
+use lipbound_spectral::{
+    Cancelled,
+    ritz::{self, Effort},
+    start,
+};
 
 use crate::{
     BoundError, BoundMonitor, Unit,
@@ -14,11 +18,8 @@ use crate::{
     plan::{Action, Plan},
 };
 
-/// Most steps of the Lanczos process that looks for the Jacobian's top singular vector.
-const LANCZOS_STEPS: usize = 16;
-
-/// Growth of the largest Ritz value in a step below which the search ends.
-const WORTHWHILE: f64 = 1e-3;
+/// How far to look for the Jacobian's top singular vector.
+const EFFORT: Effort = Effort { precision: 0.02, max_steps: 16 };
 
 /// What a quotient must promise beyond the ratio that is already had: less may be rounding.
 const MORE: f64 = 1.0 + 1e-6;
@@ -185,11 +186,16 @@ impl Quotients<'_> {
         rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF)
     }
 
+    /// How the output changes from x0 to a point, as computed.
+    fn difference(&self, output: &[f64]) -> Vec<f64> {
+        let at_x0 = &self.nominal.values[self.nominal.values.len() - 1];
+        output.iter().zip(at_x0).map(|(a, b)| a - b).collect()
+    }
+
     /// At least the size of the change of the output, which was computed at x0 and at a point with errors of at most
     /// `error` together.
     fn change(&self, output: &[f64], error: f64) -> f64 {
-        let at_x0 = &self.nominal.values[self.nominal.values.len() - 1];
-        let change: Vec<f64> = output.iter().zip(at_x0).map(|(a, b)| a - b).collect();
+        let change = self.difference(output);
         // Each difference is rounded once.
         let rounded = rounding::mul_up(2.0 * rounding::UNIT_ROUNDOFF, rounding::norm_up(&change));
         self.question.size_down(&change, rounding::add_up(error, rounded))
@@ -201,11 +207,10 @@ impl Quotients<'_> {
         Ok(self.change(&output, 2.0 * self.error) / distance)
     }
 
-    /// How the output changes from x0 to a point, as computed; for a functional its coefficients with the sign of the
-    /// change.
+    /// The direction of the output in which it changes from x0 to a point; for a functional its coefficients with the
+    /// sign of the change.
     fn of_output(&self, there: &Nominal) -> Vec<f64> {
-        let last = there.values.len() - 1;
-        let change: Vec<f64> = there.values[last].iter().zip(&self.nominal.values[last]).map(|(a, b)| a - b).collect();
+        let change = self.difference(&there.values[there.values.len() - 1]);
         match self.question.functional {
             Some(functional) => {
                 let sign = dot(functional, &change).signum();
@@ -240,7 +245,7 @@ fn evaluation_error(
         let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
         let (gain, extra) = match &stage.action {
             Action::Affine { operator, unit, .. } => {
-                let slope = unit.map_or(1.0, |u| u.global_slopes().magnitude().max(1.0));
+                let slope = steepest(*unit);
                 let norm = operator.as_ref().map_or(1.0, |operator| {
                     let frobenius = rounding::norm_up(stage.full_row_norms(&**operator, ws));
                     frobenius.min(operator.abs_norm())
@@ -253,13 +258,18 @@ fn evaluation_error(
             Action::Add => (1.0, 0.0),
         };
         let slope = match &stage.action {
-            Action::Affine { unit: Some(unit), .. } => unit.global_slopes().magnitude().max(1.0),
+            Action::Affine { unit, .. } => steepest(*unit),
             _ => 1.0,
         };
         let local = rounding::mul_up(slope, rounding::norm_up(&nominal.local[index]));
         errors.push(rounding::add_up(rounding::mul_up(gain, carried), rounding::add_up(local, extra)));
     }
     Ok(errors[errors.len() - 1])
+}
+
+/// The largest slope of a unit, or one if that is larger or there is none.
+fn steepest(unit: Option<Unit>) -> f64 {
+    unit.map_or(1.0, |unit| unit.global_slopes().magnitude().max(1.0))
 }
 
 /// The Jacobian at the nominal input, by the slopes of its computed values.
@@ -284,45 +294,15 @@ impl<'a> Jacobian<'a> {
         Self { plan, nominal, winners, monitor }
     }
 
-    /// About the top right singular vector: Lanczos on `J J^T`, on the side of the output, which is the small one. Kept
-    /// orthogonal by hand, since the vectors are few and short.
+    /// About the top right singular vector, by `J J^T` on the side of the output, which is the small one.
     fn top_direction(&self, seed: u64, ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
         let outputs = self.nominal.values[self.nominal.values.len() - 1].len();
-        let mut next = start::gaussian(&vec![true; outputs], seed, u64::MAX);
-        // Orthonormal vectors, and the tridiagonal matrix of `J J^T` between them.
-        let mut basis: Vec<Vec<f64>> = Vec::new();
-        let mut t = Tridiagonal::default();
-        let mut reached = 0.0;
-        while basis.len() < LANCZOS_STEPS.min(outputs) {
-            let size = dot(&next, &next).sqrt();
-            // Where nothing is left the space is complete.
-            if !size.is_finite() || size <= reached * 1e-12 {
-                break;
-            }
-            if !basis.is_empty() {
-                t.beside.push(size);
-            }
-            next.iter_mut().for_each(|x| *x /= size);
-            let mut image = self.apply(&self.apply_adjoint(&next, ws)?, ws)?;
-            t.diagonal.push(dot(&next, &image));
-            basis.push(std::mem::take(&mut next));
-            for q in &basis {
-                let along = dot(q, &image);
-                image.iter_mut().zip(q).for_each(|(x, q)| *x -= along * q);
-            }
-            next = image;
-            let (value, _) = t.top();
-            if value <= reached * (1.0 + WORTHWHILE) {
-                break;
-            }
-            reached = value;
-        }
-        let (_, weights) = t.top();
-        let mut left = vec![0.0; outputs];
-        for (weight, q) in weights.iter().zip(&basis) {
-            left.iter_mut().zip(q).for_each(|(x, q)| *x += weight * q);
-        }
-        self.apply_adjoint(&left, ws)
+        let start = start::gaussian(&vec![true; outputs], seed, u64::MAX);
+        let left = ritz::top_eigenpair_from(start, EFFORT, |y, image| {
+            image.copy_from_slice(&self.apply(&self.apply_adjoint(y, ws)?, ws)?);
+            Ok(())
+        })?;
+        self.apply_adjoint(&left.vector, ws)
     }
 
     fn forward(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<Vec<f64>>, Cancelled> {
@@ -413,12 +393,12 @@ impl<'a> Jacobian<'a> {
             let local = match &stage.action {
                 Action::Affine { operator: Some(operator), unit, .. } => {
                     let input = rounding::norm_up(&values[stage.inputs[0]]);
-                    let slope = unit.map_or(1.0, |u| u.global_slopes().magnitude().max(1.0));
+                    let slope = steepest(*unit);
                     let gamma = rounding::gamma(operator.rounding_length() + 2);
                     rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
                 }
                 Action::Affine { operator: None, unit, .. } => {
-                    let slope = unit.map_or(1.0, |u| u.global_slopes().magnitude().max(1.0));
+                    let slope = steepest(*unit);
                     rounding::mul_up(
                         slope,
                         rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]])),
@@ -452,37 +432,4 @@ fn winners(pool: &crate::MaxPool, values: &[f64]) -> Vec<usize> {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// A small symmetric tridiagonal matrix without negative eigenvalues.
-#[derive(Debug, Default)]
-struct Tridiagonal {
-    diagonal: Vec<f64>,
-    beside: Vec<f64>,
-}
-
-/// Steps of the power method on a matrix of a few rows: nothing beside a pass through a network.
-const SMALL_STEPS: usize = 300;
-
-impl Tridiagonal {
-    /// The largest eigenvalue and its unit vector, about.
-    fn top(&self) -> (f64, Vec<f64>) {
-        let n = self.diagonal.len();
-        let mut x = vec![1.0 / (n as f64).sqrt(); n];
-        let mut value = 0.0;
-        for _ in 0..SMALL_STEPS {
-            let mut y: Vec<f64> = self.diagonal.iter().zip(&x).map(|(d, x)| d * x).collect();
-            for (i, b) in self.beside.iter().enumerate() {
-                y[i] += b * x[i + 1];
-                y[i + 1] += b * x[i];
-            }
-            value = dot(&y, &y).sqrt();
-            if !(value > 0.0 && value.is_finite()) {
-                break;
-            }
-            y.iter_mut().for_each(|y| *y /= value);
-            x = y;
-        }
-        (value, x)
-    }
 }

@@ -18,10 +18,12 @@ use lipbound_spectral::{Guarantee, NormOptions, start};
 
 use crate::{
     BoundError, BoundMonitor, FunctionalBound, Method, ModelError, Network, attained,
+    bound::guarantee,
     certificate::certify,
     increments::{Change, Increments, Step},
     layers::MAGNITUDES,
     layerwise::Flow,
+    nominal::poll,
     plan::{Action, Plan},
     walk::FINAL,
     weights::Search,
@@ -103,9 +105,7 @@ impl<'a> Functionals<'a> {
             .iter()
             .enumerate()
             .map(|(k, functional)| {
-                if monitor.cancelled() {
-                    return Err(BoundError::Cancelled);
-                }
+                poll(monitor)?;
                 let options = NormOptions { stream: options.stream + STREAMS * k as u64, ..*options };
                 prefix.question.functional = Some(functional);
                 end.bound(functional, &mut prefix, &options, memory, monitor, ws)
@@ -193,7 +193,7 @@ impl End {
         prefix.question.upper = upper;
         let lower = attained::lower_bound(&prefix.question, &mut None, monitor, ws)?;
         debug_assert!(lower <= upper, "attained {lower}, upper bound {upper}");
-        let guarantee = if failure_probability == 0.0 { Guarantee::Deterministic } else { Guarantee::Probabilistic };
+        let guarantee = guarantee(failure_probability);
         Ok(FunctionalBound { upper: upper.max(lower), lower, method, guarantee, failure_probability })
     }
 }

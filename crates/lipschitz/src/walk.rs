@@ -12,6 +12,7 @@ use crate::{
     increments::{Increments, Step as IncrementStep},
     layerwise::{Ball, Flow, Remembered},
     ledger::Ledger,
+    nominal::poll,
     plan::{Action, Stage},
     weights::{Effort, Search},
 };
@@ -158,9 +159,7 @@ impl Request<'_> {
         let mut increments = Increments::new(inputs);
         let mut layers: Vec<LayerReport> = Vec::with_capacity(stages.len());
         for (index, stage) in stages.iter().enumerate() {
-            if monitor.cancelled() {
-                return Err(BoundError::Cancelled);
-            }
+            poll(monitor)?;
             monitor.stage(&stage.name, k * places + index, epsilons * places, epsilon);
             let began = Instant::now();
             // Streams of random starts: a few for the stage's norm, a few for its certificate.

@@ -14,7 +14,7 @@ pub mod fourier;
 pub mod gram;
 pub mod lanczos;
 mod monitor;
-mod ritz;
+pub mod ritz;
 pub mod start;
 mod symbol;
 pub mod tridiagonal;

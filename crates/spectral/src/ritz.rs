@@ -2,7 +2,7 @@
 
 /// A Ritz pair.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidate {
+pub struct Candidate {
     /// The largest Ritz value.
     pub value: f64,
     /// Its vector, of about unit length.
@@ -13,7 +13,7 @@ pub(crate) struct Candidate {
 
 /// How far the search goes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort {
+pub struct Effort {
     /// Residual, relative to the value, at which to stop.
     pub precision: f64,
     /// Most products.
@@ -36,16 +36,28 @@ fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
 }
 
-/// Lanczos with full reorthogonalisation from a start that leans towards large diagonal entries, which is where the top
-/// eigenvector has its weight; an irregular factor keeps it from being orthogonal to it by symmetry.
+/// [`top_eigenpair_from`] a start that leans towards large diagonal entries, which is where the top eigenvector has its
+/// weight; an irregular factor keeps it from being orthogonal to it by symmetry.
 pub(crate) fn top_eigenpair<E>(
     diagonal: &[f64],
     effort: Effort,
+    multiply: impl FnMut(&[f64], &mut [f64]) -> Result<(), E>,
+) -> Result<Candidate, E> {
+    let start = diagonal.iter().enumerate().map(|(i, d)| d * (1.0 + ((i * 37 + 11) % 101) as f64 / 50.0)).collect();
+    top_eigenpair_from(start, effort, multiply)
+}
+
+/// Lanczos with full reorthogonalisation from a start of any length; `multiply` is the product with the matrix.
+///
+/// # Errors
+/// Those of `multiply`.
+pub fn top_eigenpair_from<E>(
+    start: Vec<f64>,
+    effort: Effort,
     mut multiply: impl FnMut(&[f64], &mut [f64]) -> Result<(), E>,
 ) -> Result<Candidate, E> {
-    let n = diagonal.len();
-    let mut q: Vec<f64> =
-        diagonal.iter().enumerate().map(|(i, d)| d * (1.0 + ((i * 37 + 11) % 101) as f64 / 50.0)).collect();
+    let n = start.len();
+    let mut q = start;
     let mut size = dot(&q, &q).sqrt();
     if !(size > 0.0 && size.is_finite()) {
         q.fill(1.0);
