@@ -71,8 +71,11 @@ export type BoundKind = 'centred' | 'uniform' | 'global'
 /** What a bound rests on: the product of the steps' constants, or the certificate of the network as a whole. */
 export type CompositionMethod = 'layerwise' | 'certificate'
 
-/** What a step of the layerwise bound is: an affine map, units, both, the maximum of windows, or a sum. */
-export type LayerKind = 'affine' | 'affine-unit' | 'unit' | 'max-pool' | 'add'
+/**
+ * What a step of the layerwise bound is: an affine map, units, both, the maximum of windows, a sum of branches, or
+ * branches behind each other.
+ */
+export type LayerKind = 'affine' | 'affine-unit' | 'unit' | 'max-pool' | 'add' | 'concat'
 
 /** What one step of the layerwise bound did. A step may merge several layers of the network. */
 export interface LayerReport {

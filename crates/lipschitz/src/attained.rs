@@ -13,7 +13,7 @@ use lipbound_spectral::{
 };
 
 use crate::{
-    BoundError, BoundMonitor, Unit,
+    BoundError, BoundMonitor, Units,
     nominal::{Nominal, poll},
     plan::{Action, Plan},
 };
@@ -245,20 +245,20 @@ fn evaluation_error(
         let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
         let (gain, extra) = match &stage.action {
             Action::Affine { operator, unit, .. } => {
-                let slope = steepest(*unit);
+                let slope = steepest(unit.as_ref());
                 let norm = operator.as_ref().map_or(1.0, |operator| {
                     let frobenius = rounding::norm_up(stage.full_row_norms(&**operator, ws));
                     frobenius.min(operator.abs_norm())
                 });
-                let of_unit =
-                    rounding::gamma(unit.map_or(0, Unit::roundings)) * rounding::norm_up(&nominal.values[index + 1]);
+                let of_unit = rounding::gamma(unit.as_ref().map_or(0, Units::roundings))
+                    * rounding::norm_up(&nominal.values[index + 1]);
                 (rounding::mul_up(norm, slope), rounding::mul_up(slope, of_unit.next_up()))
             }
             Action::Pool(pool) => (rounding::sqrt_up(pool.multiplicity() as f64), 0.0),
-            Action::Add => (1.0, 0.0),
+            Action::Add | Action::Concat => (1.0, 0.0),
         };
         let slope = match &stage.action {
-            Action::Affine { unit, .. } => steepest(*unit),
+            Action::Affine { unit, .. } => steepest(unit.as_ref()),
             _ => 1.0,
         };
         let local = rounding::mul_up(slope, rounding::norm_up(&nominal.local[index]));
@@ -267,9 +267,9 @@ fn evaluation_error(
     Ok(errors[errors.len() - 1])
 }
 
-/// The largest slope of a unit, or one if that is larger or there is none.
-fn steepest(unit: Option<Unit>) -> f64 {
-    unit.map_or(1.0, |unit| unit.global_slopes().magnitude().max(1.0))
+/// The largest slope of any unit, or one if that is larger or there is none.
+fn steepest(units: Option<&Units>) -> f64 {
+    units.map_or(1.0, |units| units.steepest().max(1.0))
 }
 
 /// The Jacobian at the nominal input, by the slopes of its computed values.
@@ -305,6 +305,11 @@ impl<'a> Jacobian<'a> {
         self.apply_adjoint(&left.vector, ws)
     }
 
+    fn scale_by_slopes(&self, stage: usize, units: &Units, y: &mut [f64]) {
+        let pre = &self.nominal.pre[stage];
+        y.iter_mut().zip(pre).enumerate().for_each(|(i, (y, &at))| *y *= units.at(i).slope_at(at));
+    }
+
     fn forward(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<Vec<f64>>, Cancelled> {
         let mut values = vec![v.to_vec()];
         for (index, stage) in self.plan.stages.iter().enumerate() {
@@ -321,7 +326,7 @@ impl<'a> Jacobian<'a> {
                         None => x.clone(),
                     };
                     if let Some(unit) = unit {
-                        y.iter_mut().zip(&self.nominal.pre[index]).for_each(|(y, &at)| *y *= unit.slope_at(at));
+                        self.scale_by_slopes(index, unit, &mut y);
                     }
                     y
                 }
@@ -333,6 +338,7 @@ impl<'a> Jacobian<'a> {
                     }
                     sum
                 }
+                Action::Concat => stage.gather(&values),
             };
             values.push(output);
         }
@@ -353,7 +359,7 @@ impl<'a> Jacobian<'a> {
             let back = match &stage.action {
                 Action::Affine { operator, unit, .. } => {
                     if let Some(unit) = unit {
-                        g.iter_mut().zip(&self.nominal.pre[index]).for_each(|(g, &at)| *g *= unit.slope_at(at));
+                        self.scale_by_slopes(index, unit, &mut g);
                     }
                     match operator {
                         Some(operator) => {
@@ -371,12 +377,21 @@ impl<'a> Jacobian<'a> {
                     }
                     x
                 }
-                Action::Add => g,
+                Action::Add | Action::Concat => g,
             };
+            let mut start = 0;
             for &input in &stage.inputs {
+                let part = match &stage.action {
+                    Action::Concat => {
+                        let length = self.nominal.values[input].len();
+                        start += length;
+                        &back[start - length..start]
+                    }
+                    _ => &back[..],
+                };
                 match &mut pulled[input] {
-                    Some(sum) => sum.iter_mut().zip(&back).for_each(|(a, b)| *a += b),
-                    empty => *empty = Some(back.clone()),
+                    Some(sum) => sum.iter_mut().zip(part).for_each(|(a, b)| *a += b),
+                    empty => *empty = Some(part.to_vec()),
                 }
             }
         }
@@ -393,18 +408,18 @@ impl<'a> Jacobian<'a> {
             let local = match &stage.action {
                 Action::Affine { operator: Some(operator), unit, .. } => {
                     let input = rounding::norm_up(&values[stage.inputs[0]]);
-                    let slope = steepest(*unit);
+                    let slope = steepest(unit.as_ref());
                     let gamma = rounding::gamma(operator.rounding_length() + 2);
                     rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
                 }
                 Action::Affine { operator: None, unit, .. } => {
-                    let slope = steepest(*unit);
+                    let slope = steepest(unit.as_ref());
                     rounding::mul_up(
                         slope,
                         rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]])),
                     )
                 }
-                Action::Pool(_) => 0.0,
+                Action::Pool(_) | Action::Concat => 0.0,
                 Action::Add => {
                     let sizes = stage.inputs.iter().map(|&i| rounding::norm_up(&values[i])).sum::<f64>();
                     rounding::gamma(stage.inputs.len() + 1) * sizes

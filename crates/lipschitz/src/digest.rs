@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use lipbound_operators::Description;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Affine, Layer, Node, Unit};
+use crate::{Affine, Layer, Node, Unit, Units};
 
 /// A SHA-256 digest; shown, and read, as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,14 +75,12 @@ pub(crate) fn of_network(input_shape: &[usize], nodes: &[Node]) -> Digest {
                         part.into_iter().for_each(|part| description.numbers(part.iter().copied()));
                     }
                 }
-                Layer::Unit(Unit::Relu) => description.tag("relu"),
-                Layer::Unit(Unit::LeakyRelu { slope }) => {
-                    description.tag("leaky relu");
-                    description.number(*slope);
-                }
-                Layer::Unit(Unit::Clip { low, high }) => {
-                    description.tag("clip");
-                    description.numbers([*low, *high].into_iter());
+                Layer::Unit(units) => {
+                    if let Units::Each { units, repeat } = units {
+                        description.tag("units");
+                        description.sizes(&[units.len(), *repeat]);
+                    }
+                    units.distinct().iter().for_each(|&unit| describe_unit(unit, description));
                 }
                 Layer::MaxPool(pool) => {
                     description.tag("max pool");
@@ -90,9 +88,24 @@ pub(crate) fn of_network(input_shape: &[usize], nodes: &[Node]) -> Digest {
                 }
                 Layer::Identity => description.tag("identity"),
                 Layer::Add => description.tag("add"),
+                Layer::Concat => description.tag("concat"),
             }
         }
     })
+}
+
+fn describe_unit(unit: Unit, description: &mut Description<'_>) {
+    match unit {
+        Unit::Relu => description.tag("relu"),
+        Unit::LeakyRelu { slope } => {
+            description.tag("leaky relu");
+            description.number(slope);
+        }
+        Unit::Clip { low, high } => {
+            description.tag("clip");
+            description.numbers([low, high].into_iter());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 //! forward pass with centre slopes that reads `dv` and injects `e` at every unstable unit. Its adjoint is a backward pass
 //! that reads at the unit outputs and injects at `dv`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
@@ -52,6 +55,22 @@ pub(crate) enum Change {
     Pool { inputs: usize, multiplicity: usize, winners: Vec<u32>, starts: Vec<usize>, joins: Vec<Join> },
     /// Sum of branches.
     Add,
+    /// Branches of these lengths behind each other.
+    Concat { lengths: Vec<usize> },
+}
+
+impl Step {
+    /// The part of the output's adjoint that each input gets: for branches behind each other its own, else all of it.
+    fn parts(&self, length: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let mut start = 0;
+        self.inputs.iter().enumerate().map(move |(branch, &input)| match &self.change {
+            Change::Concat { lengths } => {
+                start += lengths[branch];
+                (input, start - lengths[branch]..start)
+            }
+            _ => (input, 0..length),
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +156,7 @@ impl Increments {
                 }
                 Change::Pool { joins, .. } => step.outputs + joins.len(),
                 Change::Add => step.outputs * step.inputs.len(),
+                Change::Concat { .. } => step.outputs,
             })
             .sum()
     }
@@ -153,7 +173,8 @@ impl Increments {
                 Change::Pool { starts, multiplicity, .. } => {
                     4 * starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) + multiplicity + 1
                 }
-                Change::Add => step.inputs.len(),
+                // The second for a branch that is there twice.
+                Change::Add | Change::Concat { .. } => step.inputs.len(),
             })
             .sum::<usize>()
             // Backwards, a source with several readers sums them up.
@@ -247,6 +268,13 @@ impl Increments {
                         }
                     }
                 }
+                Change::Concat { .. } => {
+                    for (k, y) in output.iter_mut().enumerate() {
+                        for (input, part) in step.parts(step.outputs) {
+                            y[part].copy_from_slice(&sources[input][k]);
+                        }
+                    }
+                }
             }
             output.iter_mut().for_each(|y| lose(y, arithmetic));
             for &input in &step.inputs {
@@ -337,22 +365,21 @@ impl Increments {
                     }
                     x
                 }
-                Change::Add => std::mem::take(&mut g),
+                Change::Add | Change::Concat { .. } => std::mem::take(&mut g),
             };
             g.into_iter().for_each(|g| ws.give(g));
             let mut back = back;
             back.iter_mut().for_each(|x| lose(x, arithmetic));
-            let (last, others) = step.inputs.split_last().expect("a step has an input");
-            for &input in others {
-                accumulate(&mut pulled[input], &back, ws);
+            if let [input] = step.inputs[..]
+                && pulled[input].is_none()
+            {
+                pulled[input] = Some(back);
+                continue;
             }
-            match &mut pulled[*last] {
-                empty @ None => *empty = Some(back),
-                some => {
-                    accumulate(some, &back, ws);
-                    back.into_iter().for_each(|b| ws.give(b));
-                }
+            for (input, part) in step.parts(back[0].len()) {
+                accumulate(&mut pulled[input], back.iter().map(|back| &back[part.clone()]), ws);
             }
+            back.into_iter().for_each(|b| ws.give(b));
         }
         pulled[0].take().unwrap_or_else(|| (0..rank).map(|_| ws.zeros(self.inputs)).collect())
     }
@@ -403,11 +430,11 @@ impl Increments {
                     }
                     x
                 }
-                Change::Add => g,
+                Change::Add | Change::Concat { .. } => g,
             };
-            for &input in &step.inputs {
-                let sum = seen[input].get_or_insert_with(|| vec![0.0; back.len()]);
-                sum.iter_mut().zip(&back).for_each(|(s, &b)| {
+            for (input, part) in step.parts(back.len()) {
+                let sum = seen[input].get_or_insert_with(|| vec![0.0; part.len()]);
+                sum.iter_mut().zip(&back[part]).for_each(|(s, &b)| {
                     if b != 0.0 {
                         *s = 1.0;
                     }
@@ -453,7 +480,7 @@ fn lose(values: &mut [f64], arithmetic: Arithmetic) {
     }
 }
 
-fn accumulate(slot: &mut Option<Bundle>, more: &Bundle, ws: &mut Workspace) {
+fn accumulate<'a>(slot: &mut Option<Bundle>, more: impl Iterator<Item = &'a [f64]>, ws: &mut Workspace) {
     match slot {
         Some(sum) => {
             for (sum, more) in sum.iter_mut().zip(more) {
@@ -462,13 +489,12 @@ fn accumulate(slot: &mut Option<Bundle>, more: &Bundle, ws: &mut Workspace) {
         }
         None => {
             *slot = Some(
-                more.iter()
-                    .map(|more| {
-                        let mut copy = ws.take(more.len());
-                        copy.copy_from_slice(more);
-                        copy
-                    })
-                    .collect(),
+                more.map(|more| {
+                    let mut copy = ws.take(more.len());
+                    copy.copy_from_slice(more);
+                    copy
+                })
+                .collect(),
             );
         }
     }

@@ -1,10 +1,10 @@
-//! The three things a layer can be.
+//! The few things a layer can be.
 
 use std::sync::Arc;
 
 use lipbound_operators::LinearOperator;
 
-use crate::{MaxPool, Unit};
+use crate::{MaxPool, Units};
 
 /// The constant part of an affine map, and how far each computed constant may be off.
 #[derive(Clone, Debug)]
@@ -29,12 +29,14 @@ pub struct Affine {
 pub enum Layer {
     /// An affine map of one input.
     Affine(Affine),
-    /// An element-wise unit.
-    Unit(Unit),
+    /// Element-wise units.
+    Unit(Units),
     /// A max pool.
     MaxPool(Arc<MaxPool>),
     /// Nothing: flatten, dropout at inference.
     Identity,
     /// The sum of two or more branches of equal shape.
     Add,
+    /// The elements of two or more branches, one branch behind the other.
+    Concat,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lipbound_operators::{Compose, Conv2d, ConvShape, Dense, Diagonal, LinearOperator, Sparse, rounding};
 
-use crate::{Affine, Bias, Layer, MaxPool, ModelError, PoolGeometry, Tensor, TensorData, Unit};
+use crate::{Affine, Bias, Layer, MaxPool, ModelError, PoolGeometry, Tensor, TensorData, Unit, Units};
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
 
@@ -396,11 +396,17 @@ pub fn max_pool2d(input: &[usize], options: &MaxPool2dOptions) -> Built {
     Ok((Layer::MaxPool(Arc::new(pool)), shape.to_vec()))
 }
 
-/// An element-wise unit.
+/// Element-wise units.
 ///
 /// # Errors
 /// If a slope is not finite or out of range, or the ends of a clip are not in order or out of range.
-pub fn unit(input: &[usize], unit: Unit) -> Built {
+pub fn unit(input: &[usize], units: impl Into<Units>) -> Built {
+    let units = units.into();
+    units.distinct().iter().try_for_each(|&unit| check_unit(unit))?;
+    Ok((Layer::Unit(units), input.to_vec()))
+}
+
+fn check_unit(unit: Unit) -> Result<(), ModelError> {
     match unit {
         Unit::Relu => {}
         Unit::LeakyRelu { slope } => {
@@ -423,7 +429,7 @@ pub fn unit(input: &[usize], unit: Unit) -> Built {
             }
         }
     }
-    Ok((Layer::Unit(unit), input.to_vec()))
+    Ok(())
 }
 
 /// All axes in one.

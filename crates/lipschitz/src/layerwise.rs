@@ -6,7 +6,7 @@
 //! at most `norm(R A D)`, and element `i` of the output is still where the pre-activation stays at or below zero.
 //!
 //! Stages compose: the image of a ball of radius `eps` lies in a ball of radius `eps norm(R A D)`, where the next stage
-//! takes over (arXiv 2104.14672). Sums of branches add their constants.
+//! takes over (arXiv 2104.14672). Sums of branches add their constants, branches behind each other the squares of theirs.
 //!
 //! # Rounding
 //! What is bounded is the network in real arithmetic; its nominal values are only known as computed. The distance
@@ -22,7 +22,7 @@ use lipbound_operators::{LinearOperator, Workspace, masked, rounding};
 use lipbound_spectral::{NormBracket, NormOptions, norm_bracket};
 
 use crate::{
-    BoundError, BoundMonitor, Kind, MaxPool, Unit, UnitCounts,
+    BoundError, BoundMonitor, Kind, MaxPool, Unit, UnitCounts, Units,
     increments::{Change, Increments, Join, Uncertain, centre},
     ledger::{Ledger, Room},
     nominal::{Nominal, poll},
@@ -132,12 +132,22 @@ impl Ball<'_> {
         let source = stage.inputs[0];
         let input = &flows[source];
         match &stage.action {
-            Action::Affine { operator: Some(operator), unit, .. } => {
-                self.affine(index, stage, operator, *unit, input, increments, options, remembered, ledger, monitor, ws)
-            }
+            Action::Affine { operator: Some(operator), unit, .. } => self.affine(
+                index,
+                stage,
+                operator,
+                unit.as_ref(),
+                input,
+                increments,
+                options,
+                remembered,
+                ledger,
+                monitor,
+                ws,
+            ),
             Action::Affine { operator: None, unit, .. } => self.lone_unit(
                 index,
-                unit.expect("a stage without an operator has a unit"),
+                unit.as_ref().expect("a stage without an operator has a unit"),
                 input,
                 increments,
                 source,
@@ -145,6 +155,7 @@ impl Ball<'_> {
             ),
             Action::Pool(pool) => self.pool(source, pool, input, increments, ledger, monitor, ws),
             Action::Add => Ok(self.add(index, stage, flows)),
+            Action::Concat => Ok(concat(stage, flows)),
         }
     }
 
@@ -167,7 +178,7 @@ impl Ball<'_> {
         index: usize,
         stage: &Stage,
         operator: &Arc<dyn LinearOperator>,
-        unit: Option<Unit>,
+        unit: Option<&Units>,
         input: &Flow,
         increments: &Increments,
         options: &NormOptions,
@@ -209,7 +220,8 @@ impl Ball<'_> {
             let y = self.pre_activation(index, i, ledger.room().error(error), deviation);
             let (magnitude, middle, delta) = match unit {
                 None => (1.0, 1.0, 0.0),
-                Some(unit) => {
+                Some(units) => {
+                    let unit = units.at(i);
                     let slope = ledger.slope(unit, unit.slopes(y, self.kind))?;
                     smooth &= slope.is_exact() || !unit.may_kink(y);
                     let (middle, delta) = centre(slope);
@@ -287,7 +299,7 @@ impl Ball<'_> {
         index: usize,
         stage: &Stage,
         operator: &Arc<dyn LinearOperator>,
-        unit: Unit,
+        units: &Units,
         input: &Flow,
         increments: &Increments,
         norms: &[f64],
@@ -307,7 +319,7 @@ impl Ball<'_> {
                 // The error of the nominal value is small beside any deviation that matters.
                 let error = doubt.error(rounding::mul_up(norms[i], input.error));
                 let deviation = doubt.deviation(deviations[i]);
-                !unit.slopes(self.pre_activation(index, i, error, deviation), self.kind).is_exact()
+                !units.at(i).slopes(self.pre_activation(index, i, error, deviation), self.kind).is_exact()
             })
             .collect();
         let work = (undecided.len(), 2 * operator.multiply_adds());
@@ -321,7 +333,7 @@ impl Ball<'_> {
     }
 
     /// Norm of the roundings of the unit itself.
-    fn unit_rounding(&self, stage: usize, unit: Unit) -> f64 {
+    fn unit_rounding(&self, stage: usize, unit: &Units) -> f64 {
         match (self.nominal, unit.roundings()) {
             (None, _) | (_, 0) => 0.0,
             (Some(nominal), n) => rounding::mul_up(rounding::gamma(n), rounding::norm_up(&nominal.values[stage + 1])),
@@ -332,7 +344,7 @@ impl Ball<'_> {
     fn lone_unit(
         &self,
         index: usize,
-        unit: Unit,
+        of_layer: &Units,
         input: &Flow,
         increments: &Increments,
         source: usize,
@@ -344,6 +356,7 @@ impl Ball<'_> {
         let mut output = input.clone();
         let mut largest: f64 = 0.0;
         for (i, centre_of_unit) in centres.iter_mut().enumerate() {
+            let unit = of_layer.at(i);
             let error = input.element_error(i);
             let deviation = if input.moves[i] { input.reach[i].min(input.radius).max(f64::MIN_POSITIVE) } else { 0.0 };
             let deviation = ledger.room().deviation(deviation);
@@ -368,8 +381,8 @@ impl Ball<'_> {
                 units.still += 1;
             }
         }
-        let slope = unit.global_slopes().magnitude().max(1.0);
-        let of_unit = self.unit_rounding(index, unit);
+        let slope = of_layer.steepest().max(1.0);
+        let of_unit = self.unit_rounding(index, of_layer);
         output.gain = rounding::mul_up(input.gain, largest);
         output.product = stretched(input.product, largest, largest);
         output.radius = rounding::mul_up(input.radius, largest);
@@ -510,6 +523,28 @@ impl Ball<'_> {
             levels: 0,
         }
     }
+}
+
+/// Branches behind each other: their squares add up.
+fn concat(stage: &Stage, flows: &[Flow]) -> Step {
+    let branches: Vec<&Flow> = stage.inputs.iter().map(|&i| &flows[i]).collect();
+    let norm = |of: fn(&Flow) -> f64| rounding::norm_up(&branches.iter().map(|f| of(f)).collect::<Vec<_>>());
+    let moves: Vec<bool> = branches.iter().flat_map(|f| &f.moves).copied().collect();
+    let still = moves.iter().filter(|m| !**m).count();
+    let units = UnitCounts { still, stable: moves.len() - still, unstable: 0 };
+    let lower = rounding::norm_down(&branches.iter().map(|f| f.product.0).collect::<Vec<_>>());
+    let output = Flow {
+        gain: norm(|f| f.gain),
+        product: (lower, norm(|f| f.product.1)),
+        radius: norm(|f| f.radius),
+        reach: branches.iter().flat_map(|f| &f.reach).copied().collect(),
+        moves,
+        error: norm(|f| f.error),
+        still_error: norm(|f| f.still_error),
+        smooth: branches.iter().all(|f| f.smooth),
+    };
+    let change = Change::Concat { lengths: branches.iter().map(|f| f.moves.len()).collect() };
+    Step { norm: NormBracket::known(1.0, 1.0), units, output, change, uncertain: Vec::new(), levels: 0 }
 }
 
 /// `eps norm(a_i^T D)`, rounded up, and not zero where a row moves: a ball of radius zero stands for arbitrarily small

@@ -19,6 +19,7 @@ mod layer;
 mod layers;
 pub mod layerwise;
 mod ledger;
+mod merge;
 mod network;
 mod nominal;
 mod plan;
@@ -53,4 +54,4 @@ pub use result::{
     UnitCounts,
 };
 pub use tensor::{Tensor, TensorData};
-pub use unit::{Kind, Slope, Unit};
+pub use unit::{Kind, Slope, Unit, Units};

@@ -79,7 +79,7 @@ impl NetworkBuilder {
         if let Some(input) = node.inputs.iter().find(|&&i| i > self.nodes.len()) {
             return Err(ModelError::model(format!("{place}: input {input} does not exist yet")));
         }
-        let expected = if matches!(node.layer, Layer::Add) { node.inputs.len().max(2) } else { 1 };
+        let expected = if matches!(node.layer, Layer::Add | Layer::Concat) { node.inputs.len().max(2) } else { 1 };
         if node.inputs.len() != expected {
             return Err(ModelError::model(format!("{place}: needs {expected} inputs, got {}", node.inputs.len())));
         }
@@ -93,9 +93,11 @@ impl NetworkBuilder {
                         .as_ref()
                         .is_none_or(|b| b.values.len() == out && b.errors.as_ref().is_none_or(|e| e.len() == out))
             }
-            Layer::Unit(_) | Layer::Identity => lengths[0] == out,
+            Layer::Unit(units) => lengths[0] == out && units.fit(out),
+            Layer::Identity => lengths[0] == out,
             Layer::MaxPool(pool) => pool.inputs() == lengths[0] && pool.outputs() == out,
             Layer::Add => node.inputs.iter().all(|&i| self.shape(i) == node.shape),
+            Layer::Concat => lengths.iter().sum::<usize>() == out,
         };
         if !fits {
             return Err(ModelError::shape(format!(

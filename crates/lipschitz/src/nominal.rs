@@ -35,7 +35,10 @@ impl Nominal {
             let (pre, local, output) = match &stage.action {
                 Action::Affine { maps, unit, .. } => {
                     let (pre, local) = affine_with_error(maps, x, monitor, ws)?;
-                    let output = unit.map_or_else(|| pre.clone(), |u| pre.iter().map(|&y| u.value(y)).collect());
+                    let output = match unit {
+                        Some(unit) => pre.iter().enumerate().map(|(i, &y)| unit.at(i).value(y)).collect(),
+                        None => pre.clone(),
+                    };
                     (pre, local, output)
                 }
                 Action::Pool(pool) => {
@@ -56,6 +59,7 @@ impl Nominal {
                     let local = size.into_iter().map(|s| rounding::mul_up(gamma, s)).collect();
                     (Vec::new(), local, sum)
                 }
+                Action::Concat => (Vec::new(), Vec::new(), stage.gather(&this.values)),
             };
             this.pre.push(pre);
             this.local.push(local);
@@ -79,8 +83,7 @@ fn tiny(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { TINY }
 }
 
-/// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element:
-/// `e <- |A| (e + gamma |x|) + u |y| + bias error`, map by map (Higham, section 3.1).
+/// `A_n(... A_1 x + b_1 ...) + b_n` as computed, and a bound of the rounding error of each element.
 fn affine_with_error(
     maps: &[Affine],
     x: &[f64],
@@ -89,31 +92,43 @@ fn affine_with_error(
 ) -> Result<(Vec<f64>, Vec<f64>), Cancelled> {
     let mut y = x.to_vec();
     let mut error = vec![0.0; x.len()];
-    for Affine { operator, bias } in maps {
-        let gamma = rounding::gamma(operator.rounding_length());
-        error
-            .iter_mut()
-            .zip(&y)
-            .for_each(|(e, x)| *e = rounding::add_up(*e, rounding::mul_up(gamma, x.abs()).max(tiny(*x))));
-        let mut next = vec![0.0; operator.rows()];
-        let mut next_error = vec![0.0; operator.rows()];
-        operator.apply(&y, &mut next, ws);
-        poll(monitor)?;
-        operator.apply_abs(&error, &mut next_error, ws);
-        // Underflow is absolute: a row that reads anything but exact zeros may have lost as much.
-        next_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += TINY);
-        if let Some(Bias { values, errors }) = bias {
-            for i in 0..next.len() {
-                // A sum with an exact zero is exact: units that read nothing but zeros have the value of their bias.
-                let exact = next_error[i] == 0.0 && next[i] == 0.0;
-                next[i] += values[i];
-                let from_bias = errors.as_ref().map_or(0.0, |e| e[i]);
-                let from_sum = if exact { 0.0 } else { rounding::mul_up(2.0 * rounding::UNIT_ROUNDOFF, next[i].abs()) };
-                next_error[i] = rounding::add_up(next_error[i], rounding::add_up(from_bias, from_sum));
-            }
-        }
-        poll(monitor)?;
-        (y, error) = (next, next_error);
+    for map in maps {
+        (y, error) = map_with_error(map, &y, error, monitor, ws)?;
     }
     Ok((y, error))
+}
+
+/// `A x + b` as computed, and a bound of how far each element is from that of an x with errors of its own:
+/// `|A| (e + gamma |x|) + u |y| + bias error` (Higham, section 3.1).
+pub(crate) fn map_with_error(
+    Affine { operator, bias }: &Affine,
+    x: &[f64],
+    mut error: Vec<f64>,
+    monitor: &dyn Monitor,
+    ws: &mut Workspace,
+) -> Result<(Vec<f64>, Vec<f64>), Cancelled> {
+    let gamma = rounding::gamma(operator.rounding_length());
+    error
+        .iter_mut()
+        .zip(x)
+        .for_each(|(e, x)| *e = rounding::add_up(*e, rounding::mul_up(gamma, x.abs()).max(tiny(*x))));
+    let mut y = vec![0.0; operator.rows()];
+    let mut y_error = vec![0.0; operator.rows()];
+    operator.apply(x, &mut y, ws);
+    poll(monitor)?;
+    operator.apply_abs(&error, &mut y_error, ws);
+    // Underflow is absolute: a row that reads anything but exact zeros may have lost as much.
+    y_error.iter_mut().filter(|e| **e != 0.0).for_each(|e| *e += TINY);
+    if let Some(Bias { values, errors }) = bias {
+        for i in 0..y.len() {
+            // A sum with an exact zero is exact: units that read nothing but zeros have the value of their bias.
+            let exact = y_error[i] == 0.0 && y[i] == 0.0;
+            y[i] += values[i];
+            let from_bias = errors.as_ref().map_or(0.0, |e| e[i]);
+            let from_sum = if exact { 0.0 } else { rounding::mul_up(2.0 * rounding::UNIT_ROUNDOFF, y[i].abs()) };
+            y_error[i] = rounding::add_up(y_error[i], rounding::add_up(from_bias, from_sum));
+        }
+    }
+    poll(monitor)?;
+    Ok((y, y_error))
 }

@@ -1,34 +1,31 @@
-//! The network as stages: what follows each other without a unit between is one operator.
-//!
-//! Merging is free tightness: the norm of a product is at most the product of the norms.
+//! The network as stages: what follows each other without a unit between is one operator (see [`merge`]).
 
 use std::sync::{Arc, OnceLock};
 
 use lipbound_operators::{Compose, LinearOperator, Workspace};
 use lipbound_spectral::Cancelled;
 
-use crate::{Affine, Bias, BoundMonitor, Layer, MaxPool, Node, StageKind, Unit, nominal::poll};
-
-/// Most maps that become one operator. With weights from 1e-45 to 1e45 in magnitude, the squares of products of three
-/// stay inside the range of f64, so that no norm overflows or vanishes; longer chains are bounded in parts.
-const MOST_MERGED: usize = 3;
+use crate::{Affine, Bias, BoundMonitor, Layer, MaxPool, Node, StageKind, Units, merge, nominal::poll};
 
 /// What a stage computes.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// `unit(A x + b)`; without a unit, `A x + b`; without an operator, `unit(x)`.
-    Affine { maps: Vec<Affine>, operator: Option<Arc<dyn LinearOperator>>, unit: Option<Unit> },
+    Affine { maps: Vec<Affine>, operator: Option<Arc<dyn LinearOperator>>, unit: Option<Units> },
     /// Max pool.
     Pool(Arc<MaxPool>),
     /// Sum of branches.
     Add,
+    /// Branches behind each other.
+    Concat,
 }
 
 /// One step of the plan.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// Name of its heaviest layer.
+    /// Name of its heaviest layer, and that layer's number of parameters.
     pub name: String,
+    pub parameters: usize,
     /// Names of all its layers.
     pub members: Vec<String>,
     /// Sources: 0 the network's input, `i + 1` stage `i`.
@@ -41,9 +38,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Whether one more affine map may be merged into it.
-    pub fn has_room(&self) -> bool {
-        matches!(&self.action, Action::Affine { maps, .. } if maps.len() < MOST_MERGED)
+    /// What its sources hold, one behind the other.
+    pub fn gather(&self, values: &[Vec<f64>]) -> Vec<f64> {
+        self.inputs.iter().flat_map(|&input| &values[input]).copied().collect()
     }
 
     pub fn kind(&self) -> StageKind {
@@ -53,6 +50,7 @@ impl Stage {
             Action::Affine { operator: None, .. } => StageKind::Unit,
             Action::Pool(_) => StageKind::MaxPool,
             Action::Add => StageKind::Add,
+            Action::Concat => StageKind::Concat,
         }
     }
 
@@ -74,82 +72,41 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub fn new(input_shape: &[usize], nodes: &[Node]) -> Self {
-        // How many nodes read each source: what has two readers must stay visible.
-        let mut readers = vec![0; nodes.len() + 1];
-        nodes.iter().flat_map(|n| &n.inputs).for_each(|&i| readers[i] += 1);
         let shape_of = |source: usize| if source == 0 { input_shape } else { &nodes[source - 1].shape };
-
         let mut stages: Vec<Stage> = Vec::new();
-        // The stage source of each node source, and the open stage (last of all, still without a unit) if any.
+        // The stage source of each node source: the identity has no stage of its own.
         let mut stage_of = vec![0usize; nodes.len() + 1];
-        let mut heaviest: Vec<usize> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
-            let source = node.inputs[0];
-            // A stage can be extended by its only reader.
-            let open = stage_of[source]
-                .checked_sub(1)
-                .filter(|_| readers[source] == 1 && source != 0)
-                .filter(|&s| matches!(stages[s].action, Action::Affine { unit: None, .. }));
-            let new_stage = |action| Stage {
+            let affine = |maps, unit| Action::Affine { maps, operator: None, unit };
+            let action = match &node.layer {
+                Layer::Identity => {
+                    let source = stage_of[node.inputs[0]];
+                    stage_of[index + 1] = source;
+                    if source > 0 {
+                        stages[source - 1].shape.clone_from(&node.shape);
+                    }
+                    continue;
+                }
+                Layer::Affine(map) => affine(vec![map.clone()], None),
+                Layer::Unit(unit) => affine(Vec::new(), Some(unit.clone())),
+                Layer::MaxPool(pool) => Action::Pool(pool.clone()),
+                Layer::Add => Action::Add,
+                Layer::Concat => Action::Concat,
+            };
+            stages.push(Stage {
                 name: node.name.clone(),
+                parameters: node.parameters,
                 members: vec![node.name.clone()],
                 inputs: node.inputs.iter().map(|&i| stage_of[i]).collect(),
-                input_shape: shape_of(source).to_vec(),
+                input_shape: shape_of(node.inputs[0]).to_vec(),
                 shape: node.shape.clone(),
                 action,
                 full_row_norms: OnceLock::new(),
-            };
-            let stage = match (&node.layer, open) {
-                (Layer::Identity, _) => {
-                    stage_of[index + 1] = stage_of[source];
-                    if stage_of[source] > 0 {
-                        stages[stage_of[source] - 1].shape.clone_from(&node.shape);
-                    }
-                    // What read through the identity reads the source itself: its readers add up.
-                    readers[index + 1] += readers[source] - 1;
-                    continue;
-                }
-                (Layer::Affine(affine), Some(s)) if stages[s].has_room() => {
-                    let Action::Affine { maps, .. } = &mut stages[s].action else { unreachable!("filtered above") };
-                    maps.push(affine.clone());
-                    s
-                }
-                (Layer::Unit(unit), Some(s)) => {
-                    let Action::Affine { unit: slot, .. } = &mut stages[s].action else {
-                        unreachable!("filtered above")
-                    };
-                    *slot = Some(*unit);
-                    s
-                }
-                (Layer::Affine(affine), _) => {
-                    stages.push(new_stage(Action::Affine { maps: vec![affine.clone()], operator: None, unit: None }));
-                    stages.len() - 1
-                }
-                (Layer::Unit(unit), None) => {
-                    stages.push(new_stage(Action::Affine { maps: Vec::new(), operator: None, unit: Some(*unit) }));
-                    stages.len() - 1
-                }
-                (Layer::MaxPool(pool), _) => {
-                    stages.push(new_stage(Action::Pool(pool.clone())));
-                    stages.len() - 1
-                }
-                (Layer::Add, _) => {
-                    stages.push(new_stage(Action::Add));
-                    stages.len() - 1
-                }
-            };
-            heaviest.resize(stages.len(), node.parameters);
-            let extended = stages[stage].members[0] != node.name;
-            if extended {
-                stages[stage].members.push(node.name.clone());
-                stages[stage].shape.clone_from(&node.shape);
-                if node.parameters > heaviest[stage] {
-                    heaviest[stage] = node.parameters;
-                    stages[stage].name.clone_from(&node.name);
-                }
-            }
-            stage_of[index + 1] = stage + 1;
+            });
+            stage_of[index + 1] = stages.len();
         }
+        // The network's output is the last stage, unless that of an identity.
+        let mut stages = merge::merged(stages);
         for stage in &mut stages {
             if let Action::Affine { maps, operator, .. } = &mut stage.action {
                 *operator = match maps.len() {
@@ -178,7 +135,7 @@ impl Plan {
                 Action::Affine { maps, unit, .. } => {
                     let mut y = pre_activation(maps, x, ws);
                     if let Some(unit) = unit {
-                        y.iter_mut().for_each(|y| *y = unit.value(*y));
+                        y.iter_mut().enumerate().for_each(|(i, y)| *y = unit.at(i).value(*y));
                     }
                     y
                 }
@@ -194,6 +151,7 @@ impl Plan {
                     }
                     y
                 }
+                Action::Concat => stage.gather(&values),
             };
             values.push(output);
         }

@@ -112,6 +112,27 @@ impl MaxPool {
         Ok((pool, [channels, oh, ow]))
     }
 
+    /// Any windows: window `i` is `members[starts[i]..starts[i + 1]]`.
+    ///
+    /// # Errors
+    /// If there is no window, one is empty or has an element twice, or a member is no input.
+    pub fn from_windows(inputs: usize, starts: Vec<usize>, mut members: Vec<u32>) -> Result<Self, ModelError> {
+        let whole = starts.first() == Some(&0) && starts.last() == Some(&members.len()) && starts.len() > 1;
+        if !whole || starts.windows(2).any(|w| w[0] >= w[1]) {
+            return Err(ModelError::shape("the windows of a pool must not be empty, and hold all members in order"));
+        }
+        for window in starts.windows(2) {
+            let window = &mut members[window[0]..window[1]];
+            window.sort_unstable();
+            if window.windows(2).any(|pair| pair[0] == pair[1]) || window[window.len() - 1] as usize >= inputs {
+                return Err(ModelError::shape("the members of a window must be different inputs of the pool"));
+            }
+        }
+        let mut pool = Self { inputs, starts, members, multiplicity: 0 };
+        pool.multiplicity = pool.largest_multiplicity(|_, _| true);
+        Ok(pool)
+    }
+
     /// Number of inputs.
     #[must_use]
     pub fn inputs(&self) -> usize {

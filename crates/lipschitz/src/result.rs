@@ -51,6 +51,8 @@ pub enum StageKind {
     MaxPool,
     /// A sum of branches.
     Add,
+    /// Branches behind each other.
+    Concat,
 }
 
 /// Units of a stage by what the ball does to them.

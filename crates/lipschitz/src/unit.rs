@@ -1,5 +1,7 @@
 //! Piecewise-linear units and the interval of their secant slopes.
 
+use std::sync::Arc;
+
 use lipbound_operators::rounding::{add_down, add_up, div_down, div_up, mul_down, mul_up};
 
 /// Which constant is bounded (all in the Euclidean norm; X is the ball of radius epsilon around x0).
@@ -30,6 +32,76 @@ pub enum Unit {
         /// Largest value; infinity for none.
         high: f64,
     },
+}
+
+/// The units of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Units {
+    /// The same for every element.
+    Same(Unit),
+    /// Element `i` has `units[i / repeat]`: one unit a channel, say.
+    Each {
+        /// The units, in order.
+        units: Arc<[Unit]>,
+        /// Elements that share one.
+        repeat: usize,
+    },
+}
+
+impl From<Unit> for Units {
+    fn from(unit: Unit) -> Self {
+        Self::Same(unit)
+    }
+}
+
+impl Units {
+    /// Units for runs of `repeat` elements each.
+    #[must_use]
+    pub fn each(units: Vec<Unit>, repeat: usize) -> Self {
+        Self::Each { units: units.into(), repeat }
+    }
+
+    /// The unit of element `i`.
+    ///
+    /// # Panics
+    /// If there are fewer elements.
+    #[must_use]
+    pub fn at(&self, i: usize) -> Unit {
+        match self {
+            Self::Same(unit) => *unit,
+            Self::Each { units, repeat } => units[i / repeat],
+        }
+    }
+
+    /// The units that occur.
+    #[must_use]
+    pub fn distinct(&self) -> &[Unit] {
+        match self {
+            Self::Same(unit) => std::slice::from_ref(unit),
+            Self::Each { units, .. } => units,
+        }
+    }
+
+    /// Whether there is a unit for each of `elements`, and no more.
+    #[must_use]
+    pub fn fit(&self, elements: usize) -> bool {
+        match self {
+            Self::Same(_) => true,
+            Self::Each { units, repeat } => units.len().checked_mul(*repeat) == Some(elements),
+        }
+    }
+
+    /// The most relative roundings of a value.
+    #[must_use]
+    pub fn roundings(&self) -> usize {
+        self.distinct().iter().map(|unit| unit.roundings()).max().unwrap_or(0)
+    }
+
+    /// The largest magnitude of any slope.
+    #[must_use]
+    pub fn steepest(&self) -> f64 {
+        self.distinct().iter().map(|unit| unit.global_slopes().magnitude()).fold(0.0, f64::max)
+    }
 }
 
 /// The interval that contains every secant slope of a unit over a range of pre-activations.

@@ -71,7 +71,7 @@ fn has_units(stage: &Stage) -> bool {
     match &stage.action {
         Action::Affine { unit, .. } => unit.is_some(),
         Action::Pool(_) => true,
-        Action::Add => false,
+        Action::Add | Action::Concat => false,
     }
 }
 

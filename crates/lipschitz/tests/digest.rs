@@ -2,11 +2,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Random, network};
 use lipbound_lipschitz::{
-    AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool2dOptions, ModelError, Network, NetworkBuilder, Node, Tensor,
-    Unit, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d, normalize, sparse, unit,
+    Affine, AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool, MaxPool2dOptions, ModelError, Network,
+    NetworkBuilder, Node, Tensor, Unit, Units, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d,
+    normalize, sparse, unit,
 };
+use lipbound_operators::Selection;
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
 
@@ -64,6 +68,20 @@ fn whatever_differs_changes_the_digest() {
     let rows = |indices: [usize; 2], first: f64| {
         move |s: &[usize]| sparse(s, vec![0, 1, 2], indices.to_vec(), &numbers(&[2], first), None)
     };
+    let slopes = |slopes: [f64; 2], repeat: usize| {
+        let units = (0..32 / repeat).map(|c| Unit::LeakyRelu { slope: slopes[c % 2] }).collect::<Vec<_>>();
+        move |s: &[usize]| unit(s, Units::each(units.clone(), repeat))
+    };
+    let windows = |members: [u32; 3]| {
+        let pool = move || MaxPool::from_windows(2, vec![0, 1, 3], members.to_vec());
+        move |_: &[usize]| Ok((Layer::MaxPool(Arc::new(pool()?)), vec![2]))
+    };
+    let chosen = |index: [u32; 2]| {
+        move |_: &[usize]| {
+            let operator = Arc::new(Selection::new(2, index.to_vec()));
+            Ok((Layer::Affine(Affine { operator, bias: None }), vec![2]))
+        }
+    };
     let image = [2usize, 4, 4];
     let networks = [
         chain(&image, &[&conv(1.0, plain)]),
@@ -89,6 +107,14 @@ fn whatever_differs_changes_the_digest() {
         chain(&image, &[&norm(1e-4)]),
         chain(&image, &[&|s| normalize(s, &[0.5], &[2.0])]),
         chain(&image, &[&|s| normalize(s, &[0.25], &[2.0])]),
+        chain(&image, &[&slopes([0.0, 0.1], 16)]),
+        chain(&image, &[&slopes([0.1, 0.0], 16)]),
+        chain(&image, &[&slopes([0.0, 0.1], 1)]),
+        chain(&[2], &[&windows([0, 0, 1])]),
+        chain(&[2], &[&windows([1, 0, 1])]),
+        chain(&[2], &[&chosen([0, 1])]),
+        chain(&[2], &[&chosen([1, 0])]),
+        chain(&[2], &[&chosen([1, Selection::ZERO])]),
         chain(&[2], &[&rows([0, 1], 1.0)]),
         chain(&[2], &[&rows([1, 0], 1.0)]),
         chain(&[2], &[&rows([0, 1], 2.0)]),

@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::{Random, nearby, network, ratio};
-use lipbound_lipschitz::{BoundOptions, Kind, MethodRequest, Quiet, bound, global_bound};
+use common::{Random, nearby, network, node_by_node, ratio};
+use lipbound_lipschitz::{
+    BoundOptions, BoundResult, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, bound,
+    global_bound, linear, normalize, unit,
+};
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
@@ -58,7 +61,6 @@ fn no_sampled_ratio_exceeds_the_upper_bound() {
 
 #[test]
 fn one_linear_layer_is_bounded_by_its_norm() {
-    use lipbound_lipschitz::{NetworkBuilder, Node, Tensor, linear};
     let weight = Tensor::f64(vec![2, 2], vec![3.0, 0.0, 4.0, 0.0]).unwrap();
     let (layer, shape) = linear(&[2], &weight, None).unwrap();
     let mut builder = NetworkBuilder::new(vec![2]).unwrap();
@@ -77,7 +79,6 @@ fn one_linear_layer_is_bounded_by_its_norm() {
 
 #[test]
 fn a_network_that_nothing_moves_has_the_constant_zero() {
-    use lipbound_lipschitz::{NetworkBuilder, Node, Tensor, Unit, linear, unit};
     let weight = Tensor::f64(vec![2, 1], vec![1.0, -2.0]).unwrap();
     let bias = Tensor::f64(vec![2], vec![-10.0, -10.0]).unwrap();
     let mut builder = NetworkBuilder::new(vec![1]).unwrap();
@@ -93,4 +94,87 @@ fn a_network_that_nothing_moves_has_the_constant_zero() {
     assert_eq!((results[0].upper, results[0].lower), (0.0, 0.0));
     assert_eq!(results[0].layers[0].units.still, 2);
     assert!(results[1].upper > 0.0);
+}
+
+#[test]
+fn merging_stages_does_not_change_the_function() {
+    for seed in 0..2000 {
+        let random = &mut Random::new(seed);
+        let net = network(random);
+        let x = random.input(net.input_shape());
+        let (stages, nodes) = (net.evaluate(&x).unwrap().to_f64(), node_by_node(&net, &x));
+        let size = nodes.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+        for (a, b) in stages.iter().zip(&nodes) {
+            assert!((a - b).abs() <= 1e-10 * size, "seed {seed}: {a} for {b}");
+        }
+    }
+}
+
+type Built = (Layer, Vec<usize>);
+
+/// A network of nodes, each with the sources it reads.
+fn graph(input: usize, nodes: Vec<(Vec<usize>, Built)>) -> Network {
+    let mut builder = NetworkBuilder::new(vec![input]).unwrap();
+    for (i, (inputs, (layer, shape))) in nodes.into_iter().enumerate() {
+        builder.push(Node { name: format!("n{i}"), kind: "test".into(), layer, inputs, shape, parameters: 0 }).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn layerwise_bound(net: &Network) -> BoundResult {
+    let norm = NormOptions { tolerance: 1e-9, ..NormOptions::default() };
+    let options = BoundOptions { epsilons: vec![0.1], kind: Kind::Centred, method: MethodRequest::Layerwise, norm };
+    let x = Tensor::f64(net.input_shape().to_vec(), vec![0.3; net.input_shape()[0]]).unwrap();
+    bound(net, &x, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0)
+}
+
+#[test]
+fn a_sum_of_affine_branches_is_one_operator() {
+    let dense = |values: [f64; 4], bias: [f64; 2]| {
+        let bias = Tensor::f64(vec![2], bias.to_vec()).unwrap();
+        linear(&[2], &Tensor::f64(vec![2, 2], values.to_vec()).unwrap(), Some(&bias)).unwrap()
+    };
+    // 2 (x - x + 2 x), then a unit.
+    let net = graph(
+        2,
+        vec![
+            (vec![0], dense([-1.0, 0.0, 0.0, -1.0], [0.5, 0.0])),
+            (vec![0], dense([0.0, 2.0, 2.0, 0.0], [0.0, 0.0])),
+            (vec![2], dense([0.0, 1.0, 1.0, 0.0], [0.0, 0.25])),
+            (vec![0, 1, 3], (Layer::Add, vec![2])),
+            (vec![4], dense([2.0, 0.0, 0.0, 2.0], [0.0, 0.0])),
+            (vec![5], unit(&[2], Unit::Relu).unwrap()),
+        ],
+    );
+    let result = layerwise_bound(&net);
+    assert_eq!(result.layers.len(), 1, "{:?}", result.layers);
+    assert!(result.upper >= 4.0 && result.upper <= 4.0 + 1e-6, "{}", result.upper);
+    // 2 (x - x + (2 x - 1) / 2), then a unit.
+    let net = graph(
+        2,
+        vec![
+            (vec![0], dense([-1.0, 0.0, 0.0, -1.0], [0.5, 0.0])),
+            (vec![0], dense([2.0, 0.0, 0.0, 2.0], [0.0, 0.25])),
+            (vec![2], normalize(&[2], &[1.0], &[2.0]).unwrap()),
+            (vec![0, 1, 3], (Layer::Add, vec![2])),
+            (vec![4], dense([2.0, 0.0, 0.0, 2.0], [0.0, 0.0])),
+            (vec![5], unit(&[2], Unit::Relu).unwrap()),
+        ],
+    );
+    let result = layerwise_bound(&net);
+    assert_eq!(result.layers.len(), 1, "{:?}", result.layers);
+    assert_eq!(result.layers[0].members, ["n0", "n1", "n2", "n3", "n4", "n5"]);
+    assert!(result.upper >= 2.0 && result.upper <= 2.0 + 1e-6, "{}", result.upper);
+}
+
+#[test]
+fn branches_behind_each_other_add_their_squares() {
+    let times = |c: f64| {
+        let weight = Tensor::f64(vec![2, 2], vec![c, 0.0, 0.0, c]).unwrap();
+        linear(&[2], &weight, None).unwrap()
+    };
+    let net = graph(2, vec![(vec![0], times(3.0)), (vec![0], times(4.0)), (vec![1, 2], (Layer::Concat, vec![4]))]);
+    let result = layerwise_bound(&net);
+    assert!(result.upper >= 5.0 && result.upper <= 5.0 + 1e-6, "{}", result.upper);
+    assert!(result.lower > 4.99, "{}", result.lower);
 }

@@ -359,6 +359,7 @@ fn layer_out(layer: &LayerReport, seed: u64) -> LayerResult {
             StageKind::Unit => "unit",
             StageKind::MaxPool => "max-pool",
             StageKind::Add => "add",
+            StageKind::Concat => "concat",
         }
         .into(),
         members: layer.members.clone(),

@@ -123,7 +123,7 @@ impl LinearOperator for Compose {
         Self::chain(self.factors.iter().rev(), y, x, ws, |f| f.cols(), |f, y, x, ws| f.apply_abs_adjoint(y, x, ws));
     }
 
-    /// Exact where outer factors have one entry a row and inner ones are diagonal (batch norms, reorderings, scales);
+    /// Exact where outer factors have one entry a row and inner ones one entry a column (batch norms, reorderings, scales);
     /// else by forming the rows where that is affordable; else `norm(a_i^T B D) <= (|A| row norms of B D)_i`.
     fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
         check_lengths(self, weights.map_or(self.cols(), <[f64]>::len), norms.len());
@@ -131,10 +131,7 @@ impl LinearOperator for Compose {
         if rest.is_empty() {
             return first.row_norms(weights, norms, ws);
         }
-        if let Some(mut inner) = first.diagonal_magnitudes() {
-            if let Some(weights) = weights {
-                inner.iter_mut().zip(weights).for_each(|(s, &w)| *s = rounding::mul_up(*s, w));
-            }
+        if let Some(inner) = first.row_weights_before(weights) {
             return Self { factors: rest.to_vec() }.row_norms(Some(&inner), norms, ws);
         }
         let before = &self.factors[..self.factors.len() - 1];
@@ -163,6 +160,10 @@ impl LinearOperator for Compose {
 
     fn rounding_length(&self) -> usize {
         self.factors.iter().map(|f| f.rounding_length()).sum()
+    }
+
+    fn weighted_factors(&self) -> usize {
+        self.factors.iter().map(|f| f.weighted_factors()).sum()
     }
 
     fn abs_norm(&self) -> f64 {

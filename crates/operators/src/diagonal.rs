@@ -98,8 +98,12 @@ impl LinearOperator for Diagonal {
         Some(self.values.iter().map(|&v| self.magnitude(v)).enumerate().collect())
     }
 
-    fn diagonal_magnitudes(&self) -> Option<Vec<f64>> {
-        Some(self.values.iter().map(|&v| self.magnitude(v)).collect())
+    fn row_weights_before(&self, weights: Option<&[f64]>) -> Option<Vec<f64>> {
+        let magnitudes = self.values.iter().map(|&v| self.magnitude(v));
+        Some(match weights {
+            Some(weights) => magnitudes.zip(weights).map(|(a, &w)| rounding::mul_up(a, w)).collect(),
+            None => magnitudes.collect(),
+        })
     }
 
     fn diagonal(&self) -> Option<Scale> {

@@ -136,9 +136,22 @@ pub trait LinearOperator: Debug + Send + Sync {
         None
     }
 
-    /// Upper bounds of the magnitudes on the diagonal, if the operator is diagonal.
-    fn diagonal_magnitudes(&self) -> Option<Vec<f64>> {
+    /// Weights `v` with `norm(b^T A diag(weights)) <= norm(b^T diag(v))` for every b, equal up to rounding, if there
+    /// are any: the operator is diagonal, or chooses no input twice. `weights` default to one. Lets compositions keep
+    /// exact row norms.
+    fn row_weights_before(&self, _weights: Option<&[f64]>) -> Option<Vec<f64>> {
         None
+    }
+
+    /// The operator as a selection, if it is one.
+    fn selection(&self) -> Option<&Selection> {
+        None
+    }
+
+    /// How many factors of the operator have entries other than zero and one: products of too many leave the range of
+    /// numbers when they are squared.
+    fn weighted_factors(&self) -> usize {
+        1
     }
 
     /// Tells what the operator is made of: its kind, its shape and all its coefficients, bit for bit. Operators with

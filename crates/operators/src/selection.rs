@@ -1,34 +1,67 @@
-//! A selection: every output is one input.
+//! A selection: every output is one input, or zero.
 
 use crate::{Description, LinearOperator, Workspace, check_lengths, rounding};
 
-/// `y_i = x_{index_i}`: a reordering, a crop, or the winners of a max pool.
+/// `y_i = x_{index_i}`, or zero: a reordering, a crop, zeros put between or around elements, a broadcast.
 #[derive(Clone, Debug)]
 pub struct Selection {
     cols: usize,
-    index: Vec<usize>,
+    index: Vec<u32>,
     most_chosen: usize,
 }
 
 impl Selection {
-    /// The selection of `index` from `cols` inputs.
+    /// The index of an output that is zero.
+    pub const ZERO: u32 = u32::MAX;
+
+    /// The selection of `index` from `cols` inputs; [`Selection::ZERO`] is an output of zero.
     ///
     /// # Panics
-    /// If an index is not below `cols`.
+    /// If another index is not below `cols`.
     #[must_use]
-    pub fn new(cols: usize, index: Vec<usize>) -> Self {
-        let mut chosen = vec![0; cols];
-        for &j in &index {
-            chosen[j] += 1;
+    pub fn new(cols: usize, index: Vec<u32>) -> Self {
+        let mut chosen = vec![0u32; cols];
+        for &j in index.iter().filter(|&&j| j != Self::ZERO) {
+            chosen[j as usize] += 1;
         }
-        let most_chosen = chosen.into_iter().max().unwrap_or(0);
+        let most_chosen = chosen.into_iter().max().unwrap_or(0) as usize;
         Self { cols, index, most_chosen }
+    }
+
+    /// All of `n` inputs in their order.
+    ///
+    /// # Panics
+    /// If there are 2^32 - 1 or more.
+    #[must_use]
+    pub fn identity(n: usize) -> Self {
+        let end = u32::try_from(n).ok().filter(|&end| end < Self::ZERO).expect("fewer than 2^32 - 1 elements");
+        Self { cols: n, index: (0..end).collect(), most_chosen: usize::from(n > 0) }
+    }
+
+    /// This selection of what `first` selected, as one.
+    ///
+    /// # Panics
+    /// If `first` has another number of outputs than this has inputs.
+    #[must_use]
+    pub fn after(&self, first: &Self) -> Self {
+        assert_eq!(self.cols, first.index.len(), "neighbouring selections do not meet");
+        let through = |&j: &u32| if j == Self::ZERO { Self::ZERO } else { first.index[j as usize] };
+        Self::new(first.cols, self.index.iter().map(through).collect())
     }
 
     /// The number of outputs that the most chosen input has: the square of the norm, exactly.
     #[must_use]
     pub fn most_chosen(&self) -> usize {
         self.most_chosen
+    }
+
+    fn gather(&self, x: &[f64]) -> impl Iterator<Item = f64> {
+        self.index.iter().map(|&j| if j == Self::ZERO { 0.0 } else { x[j as usize] })
+    }
+
+    /// The chosen input of every output that has one.
+    fn chosen(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.index.iter().enumerate().filter(|(_, j)| **j != Self::ZERO).map(|(i, &j)| (i, j as usize))
     }
 }
 
@@ -43,17 +76,13 @@ impl LinearOperator for Selection {
 
     fn apply(&self, x: &[f64], y: &mut [f64], _: &mut Workspace) {
         check_lengths(self, x.len(), y.len());
-        for (y, &j) in y.iter_mut().zip(&self.index) {
-            *y = x[j];
-        }
+        y.iter_mut().zip(self.gather(x)).for_each(|(y, x)| *y = x);
     }
 
     fn apply_adjoint(&self, y: &[f64], x: &mut [f64], _: &mut Workspace) {
         check_lengths(self, x.len(), y.len());
         x.fill(0.0);
-        for (y, &j) in y.iter().zip(&self.index) {
-            x[j] += y;
-        }
+        self.chosen().for_each(|(i, j)| x[j] += y[i]);
     }
 
     fn apply_abs(&self, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
@@ -70,14 +99,15 @@ impl LinearOperator for Selection {
     fn row_norms(&self, weights: Option<&[f64]>, norms: &mut [f64], ws: &mut Workspace) {
         match weights {
             Some(weights) => self.apply(weights, norms, ws),
-            None => norms.fill(1.0),
+            None => norms.iter_mut().zip(&self.index).for_each(|(n, &j)| *n = f64::from(u8::from(j != Self::ZERO))),
         }
     }
 
     fn describe(&self, description: &mut Description<'_>) {
         description.tag("selection");
         description.size(self.cols);
-        description.sizes(&self.index);
+        description.size(self.index.len());
+        self.index.iter().for_each(|&j| description.size(j as usize));
     }
 
     fn rounding_length(&self) -> usize {
@@ -88,11 +118,37 @@ impl LinearOperator for Selection {
         rounding::sqrt_up(self.most_chosen as f64)
     }
 
+    fn mark_active_cols(&self, active: &mut [bool]) {
+        let mut chosen = vec![false; self.cols];
+        self.chosen().for_each(|(_, j)| chosen[j] = true);
+        active.iter_mut().zip(chosen).for_each(|(a, chosen)| *a &= chosen);
+    }
+
+    fn mark_active_rows(&self, active: &mut [bool]) {
+        active.iter_mut().zip(&self.index).for_each(|(a, &j)| *a &= j != Self::ZERO);
+    }
+
     fn multiply_adds(&self) -> usize {
         self.index.len()
     }
 
     fn monomial_rows(&self) -> Option<Vec<(usize, f64)>> {
-        Some(self.index.iter().map(|&j| (j, 1.0)).collect())
+        Some(self.index.iter().map(|&j| if j == Self::ZERO { (0, 0.0) } else { (j as usize, 1.0) }).collect())
+    }
+
+    /// Where no input is chosen twice, `norm(a^T S diag(w))` is that of `a` weighted with the selected weights.
+    fn row_weights_before(&self, weights: Option<&[f64]>) -> Option<Vec<f64>> {
+        (self.most_chosen <= 1).then(|| match weights {
+            Some(weights) => self.gather(weights).collect(),
+            None => self.index.iter().map(|&j| f64::from(u8::from(j != Self::ZERO))).collect(),
+        })
+    }
+
+    fn selection(&self) -> Option<&Selection> {
+        Some(self)
+    }
+
+    fn weighted_factors(&self) -> usize {
+        0
     }
 }

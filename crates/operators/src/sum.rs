@@ -99,6 +99,10 @@ impl LinearOperator for Sum {
         self.left.rounding_length().max(self.right.rounding_length()) + 1
     }
 
+    fn weighted_factors(&self) -> usize {
+        self.left.weighted_factors().max(self.right.weighted_factors())
+    }
+
     fn abs_norm(&self) -> f64 {
         rounding::add_up(self.left.abs_norm(), self.right.abs_norm())
     }

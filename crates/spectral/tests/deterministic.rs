@@ -147,7 +147,7 @@ fn adversarial(kind: usize, rng: &mut ChaCha8Rng) -> Operator {
             values.iter_mut().for_each(|v| *v = v.round());
             Arc::new(Diagonal::new(values))
         }
-        15 => Arc::new(Selection::new(cols, (0..rows).map(|_| rng.random_range(0..cols)).collect())),
+        15 => Arc::new(Selection::new(cols, (0..rows).map(|_| rng.random_range(0..cols) as u32).collect())),
         16 => {
             let mut indptr = vec![0];
             let mut indices = Vec::new();

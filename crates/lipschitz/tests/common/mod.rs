@@ -2,10 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::sync::Arc;
+
 use lipbound_lipschitz::{
-    AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool2dOptions, Network, NetworkBuilder, Node, Tensor, Unit,
-    avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d, unit,
+    Affine, AvgPool2d, BatchNorm2d, Bias, Conv2dOptions, Layer, MaxPool, MaxPool2dOptions, Network, NetworkBuilder,
+    Node, Tensor, Unit, Units, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d, normalize, unit,
 };
+use lipbound_operators::{Selection, Workspace};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -104,6 +107,85 @@ impl Chain {
     }
 }
 
+/// Branches that meet again, and layers that are none of the usual ones.
+impl Chain {
+    fn pointwise(&mut self, at: usize, out: usize, random: &mut Random) -> usize {
+        let shape = self.builder.shape(at).to_vec();
+        let weight = random.weights(&[out, shape[0], 1, 1]);
+        let bias = random.bias(out);
+        self.add(vec![at], conv2d(&shape, &weight, bias.as_ref(), &Conv2dOptions::default())).unwrap()
+    }
+
+    /// Two or three affine branches from one source, of one map or of two, and perhaps the source itself.
+    fn sum_of_affine_branches(&mut self, at: usize, random: &mut Random) -> Option<usize> {
+        let shape = self.builder.shape(at).to_vec();
+        let mut branches = if random.chance(0.5) { vec![at] } else { Vec::new() };
+        for _ in 0..2 {
+            let mut branch = self.pointwise(at, shape[0], random);
+            if random.chance(0.5) {
+                let mean = (0..shape[0]).map(|_| random.normal()).collect::<Vec<_>>();
+                branch = self.add(vec![branch], normalize(&shape, &mean, &[0.75])).unwrap();
+            }
+            branches.push(branch);
+        }
+        self.add(branches, Ok((Layer::Add, shape)))
+    }
+
+    /// Up to three of: the source, an affine branch, a branch with units; perhaps one of them twice.
+    fn branches_behind_each_other(&mut self, at: usize, random: &mut Random) -> Option<usize> {
+        let shape = self.builder.shape(at).to_vec();
+        let mut branches = vec![self.pointwise(at, 1 + random.below(2), random)];
+        if random.chance(0.6) {
+            let branch = self.pointwise(at, 1, random);
+            let inner = self.builder.shape(branch).to_vec();
+            branches.push(self.add(vec![branch], unit(&inner, random.unit())).unwrap());
+        }
+        if branches.len() < 2 || random.chance(0.5) {
+            branches.push(at);
+        }
+        if random.chance(0.2) {
+            branches.push(branches[0]);
+        }
+        let channels = branches.iter().map(|&b| self.builder.shape(b)[0]).sum();
+        self.add(branches, Ok((Layer::Concat, vec![channels, shape[1], shape[2]])))
+    }
+
+    /// A reordering, a crop, zeros in between, elements that are there twice.
+    fn selection(&mut self, at: usize, random: &mut Random) -> Option<usize> {
+        let n: usize = self.builder.shape(at).iter().product();
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        for i in (1..n).rev() {
+            order.swap(i, random.below(i + 1));
+        }
+        match random.below(4) {
+            0 => order.truncate(n.div_ceil(2)),
+            1 => order.iter_mut().step_by(3).for_each(|j| *j = Selection::ZERO),
+            2 => order.extend_from_within(..n / 2),
+            _ => {}
+        }
+        let (operator, rows) = (Selection::new(n, order.clone()), order.len());
+        let bias = random.bias(rows).map(|b| Bias { values: b.to_f64().into(), errors: None });
+        let affine = Affine { operator: Arc::new(operator), bias };
+        self.add(vec![at], Ok((Layer::Affine(affine), vec![1, 1, rows])))
+    }
+
+    /// The maxima of any sets of elements.
+    fn windows(&mut self, at: usize, random: &mut Random) -> Option<usize> {
+        let n: usize = self.builder.shape(at).iter().product();
+        let (mut starts, mut members) = (vec![0], Vec::new());
+        for _ in 0..1 + random.below(4) {
+            let mut window: Vec<u32> = (0..1 + random.below(5)).map(|_| random.below(n) as u32).collect();
+            window.sort_unstable();
+            window.dedup();
+            members.extend(window);
+            starts.push(members.len());
+        }
+        let pool = MaxPool::from_windows(n, starts, members).unwrap();
+        let outputs = pool.outputs();
+        self.add(vec![at], Ok((Layer::MaxPool(Arc::new(pool)), vec![1, 1, outputs])))
+    }
+}
+
 /// A small image network: convolutions, pools, batch norms, residual blocks, then linear layers.
 pub fn network(random: &mut Random) -> Network {
     let input = vec![1 + random.below(2), 3 + random.below(4), 3 + random.below(4)];
@@ -111,7 +193,7 @@ pub fn network(random: &mut Random) -> Network {
     let mut at = 0;
     for _ in 0..random.below(4) {
         let shape = chain.builder.shape(at).to_vec();
-        let next = match random.below(7) {
+        let next = match random.below(12) {
             0..=2 => {
                 let groups = if shape[0].is_multiple_of(2) && random.chance(0.3) { 2 } else { 1 };
                 let out = groups * (1 + random.below(2));
@@ -161,13 +243,21 @@ pub fn network(random: &mut Random) -> Network {
                 };
                 chain.add(vec![at], batch_norm2d(&shape, &tensors))
             }
-            _ => {
+            6 => {
                 // x + conv(unit(x)), with the unit on its own.
                 let c = shape[0];
                 let weight = random.weights(&[c, c, 1, 1]);
                 let inner = chain.add(vec![at], unit(&shape, random.unit())).unwrap();
                 let branch = chain.add(vec![inner], conv2d(&shape, &weight, None, &Conv2dOptions::default())).unwrap();
                 chain.add(vec![at, branch], Ok((Layer::Add, shape.clone())))
+            }
+            7 => chain.sum_of_affine_branches(at, random),
+            8 => chain.branches_behind_each_other(at, random),
+            9 => chain.selection(at, random),
+            10 => chain.windows(at, random),
+            _ => {
+                let units = (0..shape[0]).map(|_| random.unit()).collect();
+                chain.add(vec![at], unit(&shape, Units::each(units, shape[1] * shape[2])))
             }
         };
         if let Some(next) = next {
@@ -224,4 +314,33 @@ pub fn ratio(network: &Network, a: &Tensor, b: &Tensor) -> Option<f64> {
     let (fa, fb) = (network.evaluate(a).unwrap(), network.evaluate(b).unwrap());
     let size = values(&fa).iter().chain(&values(&fb)).fold(1.0f64, |m, v| m.max(v.abs()));
     Some((distance(&fa, &fb) - 1e-12 * size) / moved)
+}
+
+/// The output node by node, whatever stages the network was made into.
+pub fn node_by_node(network: &Network, x: &Tensor) -> Vec<f64> {
+    let mut sources = vec![x.to_f64()];
+    for node in network.nodes() {
+        let inputs: Vec<&Vec<f64>> = node.inputs.iter().map(|&i| &sources[i]).collect();
+        let output = match &node.layer {
+            Layer::Affine(Affine { operator, bias }) => {
+                let mut y = vec![0.0; operator.rows()];
+                operator.apply(inputs[0], &mut y, &mut Workspace::new());
+                if let Some(bias) = bias {
+                    y.iter_mut().zip(&bias.values[..]).for_each(|(y, b)| *y += b);
+                }
+                y
+            }
+            Layer::Unit(units) => inputs[0].iter().enumerate().map(|(i, &y)| units.at(i).value(y)).collect(),
+            Layer::MaxPool(pool) => {
+                let mut y = vec![0.0; pool.outputs()];
+                pool.apply(inputs[0], &mut y);
+                y
+            }
+            Layer::Identity => inputs[0].clone(),
+            Layer::Add => (0..inputs[0].len()).map(|i| inputs.iter().map(|x| x[i]).sum()).collect(),
+            Layer::Concat => inputs.into_iter().flatten().copied().collect(),
+        };
+        sources.push(output);
+    }
+    sources.pop().unwrap()
 }

@@ -73,8 +73,12 @@ pub fn operator() -> impl Strategy<Value = Arc<dyn LinearOperator>> {
         2 => (1usize..20).prop_flat_map(|cols| dense(1usize..20, cols)),
         1 => sparse(),
         1 => (1usize..10).prop_flat_map(values).prop_map(|v| Arc::new(Diagonal::new(v)) as Arc<dyn LinearOperator>),
-        1 => (1usize..8).prop_flat_map(|n| (Just(n), prop::collection::vec(0..n, 1..10)))
-            .prop_map(|(n, i)| Arc::new(Selection::new(n, i)) as Arc<dyn LinearOperator>),
+        1 => (1usize..8).prop_flat_map(|n| (Just(n), prop::collection::vec(0..=n, 1..10)))
+            // One beyond the inputs stands for an output of zero.
+            .prop_map(|(n, i)| {
+                let index = i.iter().map(|&j| if j == n { Selection::ZERO } else { j as u32 }).collect();
+                Arc::new(Selection::new(n, index)) as Arc<dyn LinearOperator>
+            }),
     ];
     base.prop_flat_map(|base| {
         let (rows, cols) = (base.rows(), base.cols());

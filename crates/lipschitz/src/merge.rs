@@ -1,0 +1,222 @@
+//! Stages that become one: affine maps that follow each other, and sums of affine branches.
+//!
+//! Merging is free tightness: the norm of a product is at most the product of the norms, and that of a sum at most the
+//! sum of theirs.
+
+use std::sync::{Arc, OnceLock};
+
+use lipbound_operators::{Compose, LinearOperator, Selection, Sum, Workspace, rounding};
+
+use crate::{
+    Affine, Bias, Quiet,
+    nominal::map_with_error,
+    plan::{Action, Stage},
+};
+
+/// Most weighted maps that become one operator. With weights from 1e-45 to 1e45 in magnitude, the squares of products of
+/// three stay inside the range of f64, so that no norm overflows or vanishes; longer chains are bounded in parts.
+const MOST_MERGED: usize = 3;
+
+/// Most multiply-adds of a product that is worth having one stage less: this one is made when a network is.
+const AFFORDABLE_CONSTANT: usize = 1 << 20;
+
+impl Stage {
+    fn weighted_factors(&self) -> usize {
+        match &self.action {
+            Action::Affine { maps, .. } => maps.iter().map(|map| map.operator.weighted_factors()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Whether one more affine map may be merged into it.
+    pub fn has_room(&self) -> bool {
+        matches!(&self.action, Action::Affine { .. }) && self.weighted_factors() < MOST_MERGED
+    }
+
+    /// The maps of an affine stage without units.
+    fn affine_maps(&self) -> Option<&[Affine]> {
+        match &self.action {
+            Action::Affine { maps, unit: None, .. } => Some(maps),
+            _ => None,
+        }
+    }
+
+    /// Takes in the names of a stage that is merged with it.
+    fn take_names(&mut self, mut other: Self) {
+        self.members.append(&mut other.members);
+        if other.parameters > self.parameters {
+            (self.name, self.parameters) = (other.name, other.parameters);
+        }
+    }
+
+    /// Whether it may take in the stage behind it, if that alone reads it.
+    fn can_absorb(&self, next: &Self) -> bool {
+        self.affine_maps().is_some()
+            && matches!(next.action, Action::Affine { .. })
+            && self.weighted_factors() + next.weighted_factors() <= MOST_MERGED
+    }
+
+    fn absorb(&mut self, next: Self) {
+        let (Action::Affine { maps, unit, .. }, Action::Affine { maps: more, unit: units, .. }) =
+            (&mut self.action, &next.action)
+        else {
+            unreachable!("only affine stages are merged")
+        };
+        more.iter().for_each(|map| follow(maps, map));
+        unit.clone_from(units);
+        self.shape.clone_from(&next.shape);
+        self.take_names(next);
+    }
+}
+
+/// Adds a map behind others; selections that follow each other are one.
+fn follow(maps: &mut Vec<Affine>, map: &Affine) {
+    if let Some(Affine { operator, bias: None }) = maps.last()
+        && let (Some(first), Some(second)) = (operator.selection(), map.operator.selection())
+    {
+        let both = Affine { operator: Arc::new(second.after(first)), bias: map.bias.clone() };
+        maps.pop();
+        maps.push(both);
+    } else {
+        maps.push(map.clone());
+    }
+}
+
+/// The same function in fewer stages.
+pub(crate) fn merged(stages: Vec<Stage>) -> Vec<Stage> {
+    let mut stages = chains(stages);
+    while let Some(k) = (0..stages.len()).find(|&k| fuse_sum(&mut stages, k)) {
+        debug_assert!(k < stages.len());
+        stages = chains(stages);
+    }
+    stages
+}
+
+/// How many stages read each source; the output is read from outside.
+fn readers(stages: &[Stage]) -> Vec<usize> {
+    let mut readers = vec![0; stages.len() + 1];
+    stages.iter().flat_map(|stage| &stage.inputs).for_each(|&input| readers[input] += 1);
+    readers[stages.len()] += 1;
+    readers
+}
+
+/// Affine stages take in what alone reads them.
+fn chains(stages: Vec<Stage>) -> Vec<Stage> {
+    let readers = readers(&stages);
+    let mut kept: Vec<Stage> = Vec::with_capacity(stages.len());
+    let mut place = vec![0];
+    for mut stage in stages {
+        let alone = readers[stage.inputs[0]] == 1;
+        stage.inputs.iter_mut().for_each(|input| *input = place[*input]);
+        let before = stage.inputs[0];
+        match before.checked_sub(1) {
+            Some(s) if alone && stage.inputs.len() == 1 && kept[s].can_absorb(&stage) => {
+                kept[s].absorb(stage);
+                place.push(before);
+            }
+            _ => {
+                kept.push(stage);
+                place.push(kept.len());
+            }
+        }
+    }
+    kept
+}
+
+/// Turns stage `k`, if it is a sum of affine branches from one source, into one affine stage.
+fn fuse_sum(stages: &mut Vec<Stage>, k: usize) -> bool {
+    let Some(fork) = fork_of(stages, k) else { return false };
+    let branches = stages[k].inputs.clone();
+    let mut operators: Vec<Arc<dyn LinearOperator>> = Vec::new();
+    let mut constants: Vec<Bias> = Vec::new();
+    for &branch in &branches {
+        if branch == fork {
+            let elements = stages[k].shape.iter().product();
+            operators.push(Arc::new(Selection::identity(elements)));
+            continue;
+        }
+        let maps = stages[branch - 1].affine_maps().expect("a branch is affine");
+        let Some(constant) = constant_part(maps) else { return false };
+        constants.extend(constant);
+        operators.push(match maps {
+            [map] => map.operator.clone(),
+            _ => Arc::new(Compose::new(maps.iter().map(|map| map.operator.clone()).collect())),
+        });
+    }
+    let operator = operators.into_iter().reduce(|a, b| Arc::new(Sum::new(a, b))).expect("a sum has branches");
+    let bias = sum_of(&constants);
+    let mut gone: Vec<usize> = branches.into_iter().filter(|&b| b != fork).map(|b| b - 1).collect();
+    gone.sort_unstable();
+    // From the last, so that places before stay what they are.
+    let mut sum = stages.remove(k);
+    sum.inputs = vec![fork];
+    sum.action = Action::Affine { maps: vec![Affine { operator, bias }], operator: None, unit: None };
+    sum.full_row_norms = OnceLock::new();
+    let names: Vec<Stage> = gone.iter().rev().map(|&s| stages.remove(s)).collect();
+    let mut members = std::mem::take(&mut sum.members);
+    for branch in names.into_iter().rev() {
+        sum.input_shape.clone_from(&branch.input_shape);
+        sum.take_names(branch);
+    }
+    sum.members.append(&mut members);
+    let moved = |source: usize| source - gone.iter().filter(|&&s| s + 1 < source).count();
+    sum.inputs[0] = moved(fork);
+    stages.insert(k - gone.len(), sum);
+    for stage in &mut stages[k - gone.len() + 1..] {
+        stage.inputs.iter_mut().for_each(|input| *input = moved(*input));
+    }
+    for stage in &mut stages[..k - gone.len()] {
+        stage.inputs.iter_mut().for_each(|input| *input = moved(*input));
+    }
+    true
+}
+
+/// The source from which all branches of a sum come, each by an affine stage that nothing else reads or by itself.
+fn fork_of(stages: &[Stage], k: usize) -> Option<usize> {
+    let Action::Add = stages[k].action else { return None };
+    let readers = readers(stages);
+    let behind = |branch: usize| {
+        let stage = &stages[branch.checked_sub(1)?];
+        (readers[branch] == 1 && stage.affine_maps().is_some()).then(|| stage.inputs[0])
+    };
+    let branches = &stages[k].inputs;
+    let fork = branches.iter().find_map(|&branch| behind(branch))?;
+    branches.iter().all(|&branch| branch == fork || behind(branch) == Some(fork)).then_some(fork)
+}
+
+/// What a chain of maps makes of zero; the outer `None` where that would take products worth avoiding.
+fn constant_part(maps: &[Affine]) -> Option<Option<Bias>> {
+    let mut constant: Option<Bias> = None;
+    let mut ws = Workspace::new();
+    for map in maps {
+        constant = match constant {
+            None => map.bias.clone(),
+            Some(Bias { values, errors }) => {
+                if map.operator.multiply_adds() > AFFORDABLE_CONSTANT {
+                    return None;
+                }
+                let errors = errors.map_or_else(|| vec![0.0; values.len()], |errors| errors.to_vec());
+                let (values, errors) = map_with_error(map, &values, errors, &Quiet, &mut ws).expect("nobody cancels");
+                Some(Bias { values: values.into(), errors: Some(errors.into()) })
+            }
+        };
+    }
+    Some(constant)
+}
+
+fn sum_of(constants: &[Bias]) -> Option<Bias> {
+    let (first, more) = constants.split_first()?;
+    if more.is_empty() {
+        return Some(first.clone());
+    }
+    let gamma = rounding::gamma(constants.len());
+    let (values, errors): (Vec<f64>, Vec<f64>) = (0..first.values.len())
+        .map(|i| {
+            let value = constants.iter().map(|c| c.values[i]).sum::<f64>();
+            let size = constants.iter().map(|c| c.values[i].abs()).fold(0.0, rounding::add_up);
+            let carried = constants.iter().filter_map(|c| c.errors.as_ref()).map(|e| e[i]).fold(0.0, rounding::add_up);
+            (value, rounding::add_up(carried, rounding::mul_up(gamma, size)))
+        })
+        .unzip();
+    Some(Bias { values: values.into(), errors: Some(errors.into()) })
+}
