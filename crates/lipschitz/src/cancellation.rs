@@ -8,8 +8,9 @@ use lipbound_spectral::{Cancelled, Monitor, NormOptions};
 use crate::{
     BoundError, BoundMonitor, Kind, Layer, MaxPool2dOptions, ModelError, Network, NetworkBuilder, Node, Tensor, Unit,
     attained,
+    flow::Flow,
     increments::{Increments, Step},
-    layerwise::{Ball, Flow},
+    layerwise::Ball,
     ledger::Ledger,
     linear, max_pool2d,
     nominal::Nominal,

@@ -309,10 +309,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Kind, NetworkBuilder, Node, Tensor, Unit,
-        increments::Step,
-        layerwise::{Ball, Flow},
-        ledger::Ledger,
+        Kind, NetworkBuilder, Node, Tensor, Unit, flow::Flow, increments::Step, layerwise::Ball, ledger::Ledger,
         linear, unit,
     };
 

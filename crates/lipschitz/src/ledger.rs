@@ -11,7 +11,7 @@ use lipbound_spectral::{Monitor, NormBracket, NormOptions};
 
 use crate::{
     BoundError, Certificate, Slope, StageClaims, Unit, WholeClaim,
-    layerwise::Flow,
+    flow::Flow,
     plan::{Action, Stage},
     prove::norm_at_most,
 };

@@ -5,6 +5,7 @@
 
 mod attained;
 mod bound;
+mod branches;
 #[cfg(test)]
 mod cancellation;
 mod certificate;
@@ -13,6 +14,7 @@ mod claims;
 mod digest;
 mod document;
 mod error;
+mod flow;
 mod functionals;
 mod increments;
 mod layer;
@@ -24,6 +26,7 @@ mod network;
 mod nominal;
 mod plan;
 mod pool;
+mod pooling;
 mod prove;
 mod ranges;
 mod result;

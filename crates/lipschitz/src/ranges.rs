@@ -104,6 +104,13 @@ impl<'a> Paths<'a> {
         )
     }
 
+    /// Bound of `|dz_i|` for element `i` of the source.
+    pub fn element(&self, i: usize, ws: &mut Workspace) -> f64 {
+        let mut row = ws.zeros(self.spread.len());
+        row[i] = 1.0;
+        self.functional(row, None, 0, ws)
+    }
+
     /// Bound of `|dv_i|` for row `i` of an operator that reads the source.
     pub fn row(&self, operator: &dyn LinearOperator, i: usize, ws: &mut Workspace) -> f64 {
         let mut unit = ws.zeros(operator.rows());

@@ -8,9 +8,10 @@ use lipbound_spectral::NormOptions;
 use crate::{
     BoundError, BoundMonitor, FunctionalBound, LayerReport, Method, MethodRequest, Network, attained,
     certificate::{self, certify, verify},
+    flow::Flow,
     functionals::{Functionals, Prefix, STREAMS},
     increments::{Increments, Step as IncrementStep},
-    layerwise::{Ball, Flow, Remembered},
+    layerwise::{Ball, Remembered},
     ledger::Ledger,
     nominal::poll,
     plan::{Action, Stage},

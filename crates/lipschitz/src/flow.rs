@@ -1,0 +1,62 @@
+//! What is known of a source of the network over the ball.
+
+use lipbound_operators::rounding;
+
+/// What is known of a source (the input or a stage's output) over the ball.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    /// Upper bound of `norm(dz) / norm(dx)`: the least that is known.
+    pub gain: f64,
+    /// The product of the constants of the stages before, with the lower ends of all norms and with the upper ends.
+    pub product: (f64, f64),
+    /// Radius of a ball that contains all `dz`.
+    pub radius: f64,
+    /// Bound of each `|dz_i|`.
+    pub reach: Vec<f64>,
+    /// Which elements may move.
+    pub moves: Vec<bool>,
+    /// Norm of the rounding error of the nominal value, over the elements that move.
+    pub error: f64,
+    /// The same over the elements that do not.
+    pub still_error: f64,
+    /// Whether all slopes at x0 itself are certain, up to here.
+    pub smooth: bool,
+}
+
+impl Flow {
+    /// The network's input, anywhere in the ball.
+    pub fn input(elements: usize, epsilon: f64) -> Self {
+        Self {
+            gain: 1.0,
+            product: (1.0, 1.0),
+            radius: epsilon,
+            reach: vec![epsilon; elements],
+            moves: vec![true; elements],
+            error: 0.0,
+            still_error: 0.0,
+            smooth: true,
+        }
+    }
+
+    /// Takes a smaller constant into account.
+    pub fn tighten(&mut self, gain: f64, epsilon: f64) {
+        if gain < self.gain {
+            self.gain = gain;
+            self.radius = self.radius.min(rounding::mul_up(epsilon, gain));
+        }
+    }
+
+    pub fn element_error(&self, i: usize) -> f64 {
+        if self.moves[i] { self.error } else { self.still_error }
+    }
+
+    /// The mask `D`, or `None` if everything moves.
+    pub fn mask(&self) -> Option<Vec<f64>> {
+        (!self.moves.iter().all(|&m| m)).then(|| self.moves.iter().map(|&m| f64::from(u8::from(m))).collect())
+    }
+}
+
+/// A product of brackets with one more factor.
+pub(crate) fn stretched((lower, upper): (f64, f64), norm_lower: f64, norm_upper: f64) -> (f64, f64) {
+    (rounding::mul_down(lower, norm_lower), rounding::mul_up(upper, norm_upper))
+}
