@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { isMain, root, run } from './run.mjs'
 
 const NODE = [20, 19]
@@ -77,16 +77,18 @@ async function installPackages() {
   if (result.code !== 0) throw new SetupError(`apt-get could not install ${names}:\n${result.output}`)
 }
 
-async function installDependencies() {
-  const stamp = join(root, 'node_modules', '.lipbound-setup')
+/** Runs `npm ci` for the package in a folder, unless what is installed there came of the lock that is there now. */
+async function installDependencies(folder, { args = [], env } = {}) {
+  const stamp = join(folder, 'node_modules', '.lipbound-setup')
   const wanted = createHash('sha256')
-    .update(readFileSync(join(root, 'package-lock.json')))
+    .update(readFileSync(join(folder, 'package-lock.json')))
     .update(`${process.platform} ${process.arch}`)
     .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
-  say('npm ci')
-  const { code } = await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'])
-  if (code !== 0) throw new SetupError('npm ci failed')
+  const where = relative(root, folder)
+  say(`npm ci${where && ` in ${where}`}`)
+  const { code } = await run('npm', ['ci', '--prefix', folder, ...args, '--no-audit', '--no-fund'], { env })
+  if (code !== 0) throw new SetupError(`npm ci failed${where && ` in ${where}`}`)
   writeFileSync(stamp, wanted)
 }
 
@@ -125,13 +127,10 @@ async function build() {
   }
 }
 
-/** Does all of it. Prints what is wrong and resolves with false if it cannot. */
-export async function setup() {
+/** Whether all of the steps went through. Prints what is wrong if one did not. */
+async function succeeds(...steps) {
   try {
-    await checkTools()
-    await installPackages()
-    await installDependencies()
-    await build()
+    for (const step of steps) await step()
     return true
   } catch (error) {
     if (!(error instanceof SetupError)) throw error
@@ -139,5 +138,18 @@ export async function setup() {
     return false
   }
 }
+
+/** Does all of it. Prints what is wrong and resolves with false if it cannot. */
+export const setup = () =>
+  succeeds(checkTools, installPackages, () => installDependencies(root, { args: ['--include=dev'] }), build)
+
+/**
+ * Installs onnxruntime, which only the tests need, and which is large. Its package has what runs on the processor;
+ * without the variable it would fetch the libraries for graphics cards as well.
+ */
+export const setupReference = () =>
+  succeeds(() =>
+    installDependencies(join(root, '__test__', 'onnxruntime'), { env: { ONNXRUNTIME_NODE_INSTALL: 'skip' } }),
+  )
 
 if (isMain(import.meta.url)) process.exitCode = (await setup()) ? 0 : 1
