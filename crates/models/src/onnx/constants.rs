@@ -1,0 +1,1 @@
+//! Operators whose inputs are all constant.
