@@ -1,4 +1,4 @@
-//! Files and descriptions to networks and tensors: architecture JSON with safetensors, npy.
+//! Files and descriptions to networks and tensors: architecture JSON with safetensors, ONNX, npy.
 //!
 //! Nothing here knows about bounds. Every error names the file, layer or tensor and what would be right.
 
@@ -6,11 +6,13 @@ mod architecture;
 mod error;
 mod fields;
 mod npy;
+mod onnx;
 mod weights;
 
 pub use architecture::{Architecture, affine_layer};
 pub use error::FileError;
 pub use npy::{load_npy, read_npy};
+pub use onnx::{OnnxModel, OnnxOptions, load_onnx, read_onnx};
 pub use weights::{Memory, Safetensors, TensorSource};
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The rules: each turns one ONNX operator that reads a flow into nodes of the network.
 
+mod layout;
+
 use lipbound_lipschitz::ModelError;
 
 use super::{Importer, Op, Value};
@@ -9,4 +11,4 @@ use super::{Importer, Op, Value};
 pub(super) type Rule = fn(&mut Importer, &mut Op, &[Option<Value>]) -> Result<Vec<Value>, ModelError>;
 
 /// Every operator that may read a flow.
-pub(super) const RULES: &[(&str, Rule)] = &[];
+pub(super) const RULES: &[(&str, Rule)] = &[("Identity", layout::identity), ("Relu", layout::relu)];

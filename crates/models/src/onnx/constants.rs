@@ -1,1 +1,0 @@
-//! Operators whose inputs are all constant.

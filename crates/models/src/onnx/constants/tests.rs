@@ -1,0 +1,1 @@
+//! Folds against numbers from the ONNX specification.
