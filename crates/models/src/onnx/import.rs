@@ -304,3 +304,17 @@ pub(super) fn without_batch(shape: &[usize]) -> &[usize] {
         all => all,
     }
 }
+
+#[cfg(test)]
+impl Importer {
+    /// An empty network for inputs of this full shape, and the input.
+    pub fn of_shape(shape: &[usize]) -> (Self, Flow) {
+        let importer = Self::new(shape, Budget::of_file(1 << 30)).expect("a test has a valid input");
+        (importer, Flow { source: 0, shape: shape.to_vec() })
+    }
+
+    /// The network so far.
+    pub fn network(self) -> Result<Network, ModelError> {
+        self.builder.build()
+    }
+}
