@@ -290,7 +290,7 @@ const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
   'globalBound with epsilon': [[/globalBound/, /'epsilon'/], () => identity().globalBound({ epsilon: 1 } as object)],
   'norm without an input shape': [[/norm/, /'input'/], () => untyped(norm)(relu(), {})],
   'norm of nothing': [[/norm/, /layer/, /conv2d/], () => untyped(norm)(undefined, { input: [2] })],
-  'loadModel of a file of another kind': [[/\.json or \.safetensors/, /lenet\.onnx/], () => loadModel('lenet.onnx')],
+  'loadModel of a file of another kind': [[/\.onnx, \.json or \.safetensors/, /lenet\.h5/], () => loadModel('lenet.h5')],
   'loadModel of nothing': [[/path/, /undefined/], () => untyped(loadModel)()],
   'loadModel with an unknown option': [
     [/loadModel/, /'weights'/],

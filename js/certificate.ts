@@ -83,8 +83,9 @@ export interface CheckOptions extends Omit<NormComputation, 'tolerance'>, RunOpt
 }
 
 /** A result of the native part with its certificate as plain data. */
-export function withCertificate({ certificate, ...result }: NativeBoundResult): BoundResult {
-  return certificate === undefined ? result : { ...result, certificate: JSON.parse(certificate) as Certificate }
+export function withCertificate({ certificate, ...result }: NativeBoundResult, notes: readonly string[]): BoundResult {
+  const told = { ...result, notes }
+  return certificate === undefined ? told : { ...told, certificate: JSON.parse(certificate) as Certificate }
 }
 
 /** The JSON text of what a caller says is a certificate. */

@@ -1,12 +1,13 @@
-/** Model files: an architecture in JSON, and beside it the weights in safetensors. */
+/** Model files: ONNX, or an architecture in JSON and beside it the weights in safetensors. */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 
 import { run, throwIfAborted } from './cancellation.js'
 import { InputError } from './errors.js'
 import { native } from './native.js'
+import type { NativeNetwork } from './native.js'
 import { Network } from './network.js'
-import { argumentError, optional, parseOptions, show, signal as signalCheck } from './options.js'
+import { argumentError, optional, parseOptions, shape, show, signal as signalCheck, text } from './options.js'
 import { filePath } from './tensor.js'
 
 /** Options of {@link loadModel}. */
@@ -16,6 +17,13 @@ export interface LoadModelOptions {
    * document itself as an object. Only together with a `.safetensors` file.
    */
   architecture?: string | URL | Readonly<Record<string, unknown>> | undefined
+  /**
+   * Shape of one input, for an ONNX model that leaves sizes open: without the batch dimension, or with a batch of one.
+   * Only together with a `.onnx` file; what the file states must agree.
+   */
+  input?: readonly number[] | undefined
+  /** Name of the tensor to take for the output, for an ONNX model; default is its only output. */
+  output?: string | undefined
   /** Aborts loading: the promise rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
 }
@@ -23,8 +31,8 @@ export interface LoadModelOptions {
 /**
  * Loads a trained network.
  *
- * @param path - an architecture (`.json`), which names the file of its weights beside it, or the weights
- *   (`.safetensors`), whose architecture is in the `.json` file of the same name unless the options give it
+ * @param path - an ONNX model (`.onnx`); or an architecture (`.json`), which names the file of its weights beside it; or
+ *   the weights (`.safetensors`), whose architecture is in the `.json` file of the same name unless the options give it
  * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_FILE` for a file that cannot be read or is damaged,
  *   `ERR_LIPBOUND_MODEL`, `ERR_LIPBOUND_SHAPE` and `ERR_LIPBOUND_VALUE` for what they describe,
  *   `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option; `signal.reason` when aborted
@@ -32,18 +40,31 @@ export interface LoadModelOptions {
 export async function loadModel(path: string | URL, options: LoadModelOptions = {}): Promise<Network> {
   throwIfAborted(options)
   const model = filePath(path, 'loadModel: path')
-  const { architecture, signal } = parseOptions('loadModel', options, {
+  const { architecture, input, output, signal } = parseOptions('loadModel', options, {
     architecture: optional(architectureOption),
+    input: optional(shape),
+    output: optional(text),
     signal: optional(signalCheck),
   })
+  const onnx = extname(model).toLowerCase() === '.onnx'
+  const [stray] = Object.entries(onnx ? { architecture } : { input, output }).filter(([, value]) => value !== undefined)
+  if (stray !== undefined) {
+    const goesWith = onnx ? 'a .safetensors file' : 'a .onnx file'
+    throw new InputError(
+      'ERR_LIPBOUND_ARGUMENT',
+      `loadModel: option '${stray[0]}' goes with ${goesWith}, not with ${model}`,
+    )
+  }
+  const discard = (late: NativeNetwork): void => {
+    late.dispose()
+  }
+  if (onnx) {
+    const load = () => native.NativeNetwork.loadOnnx(model, input && [...input], output)
+    return Network.of(await run({ signal }, load, { discard }))
+  }
   const { json, source, weights } = await locate(model, architecture)
-  const handle = await run({ signal }, () => native.NativeNetwork.load(json, weights), {
-    context: source,
-    discard: (late) => {
-      late.dispose()
-    },
-  })
-  return Network.of(handle)
+  const load = () => native.NativeNetwork.load(json, weights)
+  return Network.of(await run({ signal }, load, { context: source, discard }))
 }
 
 interface Located {
@@ -76,7 +97,7 @@ async function locate(
       return { json: (await readArchitecture(source)).json, source, weights: model }
     }
     default:
-      throw argumentError('loadModel: path', 'a .json or .safetensors file', model)
+      throw argumentError('loadModel: path', 'a .onnx, .json or .safetensors file', model)
   }
 }
 

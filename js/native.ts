@@ -52,8 +52,8 @@ export interface NativeBall {
   kind: 'centred' | 'uniform'
 }
 
-/** A bound whose certificate, where there is one, is still JSON. */
-export interface NativeBoundResult extends Omit<BoundResult, 'certificate'> {
+/** A bound whose certificate, where there is one, is still JSON. What to know of the network is in its summary. */
+export interface NativeBoundResult extends Omit<BoundResult, 'certificate' | 'notes'> {
   certificate?: string
 }
 
@@ -90,6 +90,7 @@ interface NativeModule {
   NativeNetwork: {
     fromArchitecture(architectureJson: string, names: string[], tensors: NativeTensor[]): NativeNetwork
     load(architectureJson: string, weightsPath: string): Promise<Outcome<NativeNetwork>>
+    loadOnnx(path: string, inputShape?: number[], output?: string): Promise<Outcome<NativeNetwork>>
   }
   norm(
     layerJson: string,

@@ -151,7 +151,7 @@ export class Network {
     const found = await run(parsed, (token, onProgress) =>
       this.#alive().bound(centre, ball, request, token, onProgress),
     )
-    const results = found.map(withCertificate)
+    const results = found.map((result) => withCertificate(result, this.summary.notes))
     if (typeof parsed.epsilon !== 'number') return results
     const [only] = results
     if (only === undefined) throw fromNative(new Error('no result for the one epsilon asked'))
@@ -168,9 +168,8 @@ export class Network {
     throwIfAborted(options)
     const parsed = parseOptions('globalBound', options, boundSpecification)
     const request = nativeBoundOptions(parsed)
-    return withCertificate(
-      await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress)),
-    )
+    const found = await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
+    return withCertificate(found, this.summary.notes)
   }
 
   /**

@@ -149,6 +149,8 @@ export interface BoundResult {
   readonly seconds: number
   /** The story of the bound, one report a step, from input to output. */
   readonly layers: readonly LayerReport[]
+  /** What to know of the network that was bounded: {@link NetworkSummary.notes}. */
+  readonly notes: readonly string[]
   /**
    * Bounds of the functionals that were asked for, in their order; absent where none were. All of the result together
    * is wrong with at most the failure probability that was asked for.
@@ -227,6 +229,8 @@ export interface NetworkSummary {
   readonly units: number
   /** Names of the outputs, where the model file gives them. */
   readonly classes?: readonly string[]
+  /** What reading the model changed, for people: a final softmax that was cut, say. Mostly empty. */
+  readonly notes: readonly string[]
   /** The layers, from input to output. */
   readonly layers: readonly LayerSummary[]
 }

@@ -1,7 +1,7 @@
 /** Builds ONNX models of an opset, with the choices among equal forms that exporters differ in left to chance. */
 import { createRandom } from '../helpers/random.js'
 import type { Random } from '../helpers/random.js'
-import { float, int, ints, irVersionOf, sparse, string, tensor, writeModel } from './writer.js'
+import { float, int, ints, irVersionOf, string, tensor, writeModel } from './writer.js'
 import type {
   Attribute,
   ElementType,
@@ -143,18 +143,6 @@ export class Builder {
     this.#constants.set(name, `${plain}[${dims.join()}]${form.map((key) => `:${key}`).join('')}`)
     this.#nodes.push({ op: 'Constant', inputs: [], outputs: [name], attributes })
     return { name, shape: dims }
-  }
-
-  /** A sparse constant of a matrix with so many entries that are not zero. */
-  sparseConstant(rows: number, columns: number): Value {
-    const positions = this.shuffled(Array.from({ length: rows * columns }, (_, index) => index))
-    const chosen = positions.slice(0, Math.ceil(positions.length / 2)).sort((a, b) => a - b)
-    const values = { type: 'float', dims: [chosen.length], values: this.numbers(chosen.length) } as const
-    const flat = this.chance(0.5)
-    const indices = flat ? chosen : chosen.flatMap((at) => [Math.floor(at / columns), at % columns])
-    const dims = flat ? [chosen.length] : [chosen.length, 2]
-    const content = { values, indices: { type: 'int64', dims, values: indices } as const, dims: [rows, columns] }
-    return this.constantNode([rows, columns], { sparse_value: sparse(content) })
   }
 
   /** A list of integers, as shapes and axes are given. */

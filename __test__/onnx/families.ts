@@ -389,7 +389,6 @@ function constantForms(b: Builder): BuiltModel {
     () =>
       b.apply('Add', [x, b.constantNode([], { value: tensor({ type: 'float', dims: [], values: [value] }) })], x.shape),
   ]
-  if (b.opset >= 11) forms.push(() => b.apply('MatMul', [x, b.sparseConstant(columns, 3)], [1, 3]))
   if (b.opset >= 12) {
     forms.push(
       () => b.apply('Mul', [x, b.constantNode([], { value_float: float(value) })], x.shape),

@@ -59,7 +59,8 @@ function windows(
   const pad = (): number[] => along((axis) => b.integer(0, Math.min(2, (kernel[axis] ?? 1) - 1)))
   const padded = (mode === 'NOTSET' || mode === '') && b.chance(0.6)
   const [before, after] = padded ? [pad(), pad()] : [along(() => 0), along(() => 0)]
-  const ceil = can.ceil && !same && b.chance(0.4)
+  // The formula of VALID knows no ceil_mode: where the two differ, a model is refused.
+  const ceil = can.ceil && !same && mode !== 'VALID' && b.chance(0.4)
   const round = ceil ? Math.ceil : Math.floor
   const outputs = along((axis) => {
     const [extent = 1, stride = 1, head = 0] = [extents[axis], strides[axis], before[axis]]
@@ -98,7 +99,9 @@ export function convTranspose(b: Builder, x: Value): Value {
   const group = b.pick([1, 1, 2, channels].filter((count) => channels % count === 0))
   const width = b.integer(1, 2)
   const kernel = along(() => b.integer(1, 3))
-  const form = b.pick(['NOTSET', '', '', 'VALID', 'SAME_UPPER', 'SAME_LOWER', 'output_shape'])
+  // Before version 11 it is not defined which end an odd element is taken from: a model with one is refused.
+  const cropped = b.opset < 11 ? [] : ['SAME_UPPER', 'SAME_LOWER', 'output_shape']
+  const form = b.pick(['NOTSET', '', '', 'VALID', ...cropped])
   const strides = along((axis) => b.integer(1, form.startsWith('SAME') ? (kernel[axis] ?? 1) : 3))
   const dilations = form.startsWith('SAME') ? along(() => 1) : along(() => (b.chance(0.25) ? 2 : 1))
   const extra = along((axis) => {
@@ -144,7 +147,9 @@ export function pool(b: Builder, x: Value, op: 'MaxPool' | 'AveragePool'): Value
     const order = b.opset >= 8 && b.chance(0.2) ? 0 : undefined
     return b.apply(op, [x], shape, { ...attributes, kernel_shape: kernel, storage_order: order })
   }
-  const counted = b.pick([undefined, 0, 1, 1])
+  // Before version 19 runtimes divide by different counts where ceil_mode reaches beyond counted padding: such are refused.
+  const apart = attributes['ceil_mode'] === 1 && b.opset < 19
+  const counted = b.pick(apart ? [undefined, 0] : [undefined, 0, 1, 1])
   return b.apply(op, [x], shape, { ...attributes, kernel_shape: kernel, count_include_pad: counted })
 }
 

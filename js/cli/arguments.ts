@@ -15,6 +15,8 @@ export interface Context {
 /** The options of {@link addModelOptions}. */
 export interface ModelWords {
   architecture?: string
+  inputShape?: number[]
+  output?: string
 }
 
 /** The options of {@link addNormOptions}. */
@@ -23,8 +25,10 @@ export type NormWords = NormComputation
 /** Adds the model argument and what belongs to it. */
 export function addModelOptions(command: Command): Command {
   return command
-    .argument('<model>', 'an architecture (.json) or weights (.safetensors)')
+    .argument('<model>', 'an ONNX model (.onnx), an architecture (.json) or weights (.safetensors)')
     .option('--architecture <file>', 'architecture of a .safetensors model; default: the .json beside it')
+    .option('--input-shape <sizes>', 'shape of an input of a .onnx model that leaves it open: 3x224x224', toShape)
+    .option('--output <tensor>', 'tensor of a .onnx model to take for its output; default: its only output')
 }
 
 /** Adds the options that say how norms are computed. */
@@ -81,8 +85,12 @@ export function addJsonOption(command: Command): Command {
 }
 
 /** Opens the model a command was given. */
-export function openModel(path: string, { architecture }: ModelWords, { signal }: Context): Promise<Network> {
-  return loadModel(path, { architecture, signal })
+export function openModel(
+  path: string,
+  { architecture, inputShape, output }: ModelWords,
+  { signal }: Context,
+): Promise<Network> {
+  return loadModel(path, { architecture, input: inputShape, output, signal })
 }
 
 /** The norm options among the options of a command. */
@@ -96,6 +104,12 @@ export function toNumber(word: string): number {
   const value = word.trim() === '' ? NaN : Number(word)
   if (Number.isNaN(value)) throw new InvalidArgumentError('It is not a number.')
   return value
+}
+
+/** Reads a shape, written as it is printed. */
+function toShape(word: string): number[] {
+  if (!/^\d+(x\d+)*$/.test(word)) throw new InvalidArgumentError('A shape looks like 3x224x224.')
+  return word.split('x').map(Number)
 }
 
 /** The same for an option that may be given several times or take several words. */

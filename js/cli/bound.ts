@@ -7,7 +7,7 @@ import { loadTensor } from '../tensor.js'
 import { addBoundOptions, normOptions, openModel, toNumbers } from './arguments.js'
 import type { BoundWords, Context } from './arguments.js'
 import { writeCertificates } from './check.js'
-import { layerTable, print, printJson, round, roundOutward, showGuarantee, table } from './output.js'
+import { layerTable, print, printJson, round, roundOutward, showGuarantee, showNotes, table } from './output.js'
 import type { Column } from './output.js'
 import { withProgress } from './progress.js'
 
@@ -106,6 +106,7 @@ function asText(answers: readonly Answer[], global: BoundResult | undefined, wor
   const [first] = answers
   if (first !== undefined)
     lines.push('', `guarantee: ${showGuarantee(first)}; method: ${first.method}; seed: ${first.seed}`)
+  if (first !== undefined) lines.push(...showNotes(first))
   if (words.layers ?? answers.length === 1) {
     for (const answer of answers) {
       const title = several ? `epsilon ${answer.epsilon} around ${answer.input}` : `epsilon ${answer.epsilon}`

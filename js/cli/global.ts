@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import { addBoundOptions, normOptions, openModel } from './arguments.js'
 import type { BoundWords, Context } from './arguments.js'
 import { writeCertificates } from './check.js'
-import { layerTable, print, printJson, roundOutward, showGuarantee } from './output.js'
+import { layerTable, print, printJson, roundOutward, showGuarantee, showNotes } from './output.js'
 import { withProgress } from './progress.js'
 
 /** Adds the command to the program. */
@@ -35,6 +35,7 @@ async function globalBound(model: string, words: BoundWords, context: Context): 
     [
       `global Lipschitz bound, l2: at most ${roundOutward(result.upper, 'upper')}`,
       `guarantee: ${showGuarantee(result)}; method: ${result.method}; seed: ${result.seed}`,
+      ...showNotes(result),
       '',
       layerTable(result),
     ].join('\n'),

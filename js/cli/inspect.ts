@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 
 import { addJsonOption, addModelOptions, openModel } from './arguments.js'
 import type { Context, ModelWords } from './arguments.js'
-import { print, printJson, showShape, summaryTable } from './output.js'
+import { print, printJson, showNotes, showShape, summaryTable } from './output.js'
 
 interface Words extends ModelWords {
   json?: boolean
@@ -29,6 +29,7 @@ async function inspect(model: string, words: Words, context: Context): Promise<v
     [
       `${name}: ${showShape(inputShape)} -> ${showShape(outputShape)}, ${parameters} parameters, ${units} units`,
       ...(classes === undefined ? [] : [`classes: ${classes.join(', ')}`]),
+      ...showNotes(summary),
       '',
       summaryTable(summary),
     ].join('\n'),

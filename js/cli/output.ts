@@ -63,6 +63,11 @@ export function showGuarantee({
     : `probabilistic, wrong with probability at most ${round(failureProbability)}`
 }
 
+/** Lines about what reading the model changed, if anything. */
+export function showNotes({ notes }: Pick<NetworkSummary, 'notes'>): string[] {
+  return notes.map((note) => `note: ${note}`)
+}
+
 /** The story of a bound, layer by layer. */
 export function layerTable({ layers }: BoundResult): string {
   const columns: Column[] = [

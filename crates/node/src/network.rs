@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lipbound_lipschitz::{self as lipschitz, BoundOptions, Document, Layer, MethodRequest, Network};
-use lipbound_models::Architecture;
+use lipbound_models::{Architecture, OnnxModel, OnnxOptions};
 use lipbound_spectral as spectral;
 use napi::{
     Env,
@@ -28,6 +28,7 @@ pub struct NetworkSummary {
     pub parameters: f64,
     pub units: f64,
     pub classes: Option<Vec<String>>,
+    pub notes: Vec<String>,
     pub layers: Vec<LayerSummary>,
 }
 
@@ -88,8 +89,22 @@ pub struct NativeBall {
 }
 
 struct Loaded {
-    architecture: Architecture,
     network: Network,
+    origin: Origin,
+}
+
+/// What a model says of itself besides the network.
+#[derive(Default)]
+struct Origin {
+    name: Option<String>,
+    classes: Option<Vec<String>>,
+    notes: Vec<String>,
+}
+
+impl From<Architecture> for Origin {
+    fn from(architecture: Architecture) -> Self {
+        Self { name: architecture.name, classes: architecture.classes, notes: Vec::new() }
+    }
 }
 
 /// A network in native memory.
@@ -100,8 +115,8 @@ pub struct NativeNetwork {
 }
 
 impl NativeNetwork {
-    fn new(architecture: Architecture, network: Network) -> Self {
-        Self { loaded: Mutex::new(Some(Arc::new(Loaded { architecture, network }))) }
+    fn new(network: Network, origin: impl Into<Origin>) -> Self {
+        Self { loaded: Mutex::new(Some(Arc::new(Loaded { network, origin: origin.into() }))) }
     }
 
     fn loaded(&self) -> Result<Arc<Loaded>, Failure> {
@@ -121,7 +136,7 @@ impl NativeNetwork {
         let build = || {
             let architecture = Architecture::parse(&architecture)?;
             let network = architecture.build(&convert::memory_in(names, &tensors)?)?;
-            Ok::<_, Failure>(Self::new(architecture, network))
+            Ok::<_, Failure>(Self::new(network, architecture))
         };
         Ok(build()?)
     }
@@ -132,7 +147,23 @@ impl NativeNetwork {
         jobs::run(env, move || {
             let architecture = Architecture::parse(&architecture)?;
             let network = lipbound_models::load(&architecture, weights_path.as_ref())?;
-            Ok(Self::new(architecture, network))
+            Ok(Self::new(network, architecture))
+        })
+    }
+
+    /// A network from an ONNX file.
+    #[napi(ts_return_type = "Promise<NativeNetwork | Failure>")]
+    pub fn load_onnx(
+        env: &Env,
+        path: String,
+        input_shape: Option<Vec<u32>>,
+        output: Option<String>,
+    ) -> napi::Result<Object<'_>> {
+        let input_shape = input_shape.map(|shape| shape.into_iter().map(|d| d as usize).collect());
+        jobs::run(env, move || {
+            let OnnxModel { network, name, notes, .. } =
+                lipbound_models::load_onnx(path.as_ref(), &OnnxOptions { input_shape, output })?;
+            Ok(Self::new(network, Origin { name, classes: None, notes }))
         })
     }
 
@@ -140,7 +171,7 @@ impl NativeNetwork {
     #[napi(catch_unwind)]
     pub fn summary(&self) -> Result<NetworkSummary, napi::Error<String>> {
         let loaded = self.loaded()?;
-        let Loaded { architecture, network } = &*loaded;
+        let Loaded { network, origin } = &*loaded;
         let input_shape = |source: usize| {
             if source == 0 { network.input_shape() } else { &network.nodes()[source - 1].shape }
         };
@@ -162,12 +193,13 @@ impl NativeNetwork {
             })
             .collect();
         Ok(NetworkSummary {
-            name: architecture.name.clone(),
+            name: origin.name.clone(),
             input_shape: convert::numbers(network.input_shape()),
             output_shape: convert::numbers(network.output_shape()),
             parameters: layers.iter().map(|l| l.parameters).sum(),
             units: layers.iter().map(|l| l.units).sum(),
-            classes: architecture.classes.clone(),
+            classes: origin.classes.clone(),
+            notes: origin.notes.clone(),
             layers,
         })
     }

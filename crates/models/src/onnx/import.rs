@@ -142,11 +142,15 @@ pub(super) fn network(
     if driver.folded > 0 {
         notes.push(format!("operators on constants that were computed: {}", driver.folded));
     }
-    let Driver { importer, mut values, .. } = driver;
+    let Driver { mut importer, mut values, .. } = driver;
     match values.remove(&output) {
         Some(Value::Flow(flow)) if flow.source > 0 => importer.finish(&flow),
-        Some(Value::Flow(_)) => {
-            Err(ModelError::model(format!("the output '{output}' is the input itself: there is no network to bound")))
+        // A network needs a node, even where it is the identity.
+        Some(Value::Flow(flow)) => {
+            let (name, kind, attributes) = (output.clone(), "Identity".into(), graph::Attributes::default());
+            let identity = Op { name, kind, opset, inputs: Vec::new(), outputs: vec![output], attributes };
+            let output = importer.reshaped(&identity, &flow, flow.shape.clone())?;
+            importer.finish(&output)
         }
         _ => Err(ModelError::model(format!(
             "the output '{output}' does not depend on the input: there is no network to bound"
@@ -172,7 +176,13 @@ struct Driver<'a> {
 impl Driver<'_> {
     fn node(&mut self, node: NodeProto) -> Result<(), ModelError> {
         let name = graph::name(&node).to_string();
-        let NodeProto { input: inputs, output: outputs, op_type: kind, attribute, .. } = node;
+        let NodeProto { input: inputs, output: mut outputs, op_type: kind, attribute, .. } = node;
+        // What nobody reads is left out, such as the mask of a dropout.
+        for name in outputs.iter_mut().skip(1) {
+            if !self.readers.contains_key(name) && name != self.output {
+                name.clear();
+            }
+        }
         let budget = &mut self.importer.budget;
         let mut decoded = attributes::read(&attribute, self.files, budget)?;
         let attributes = std::mem::take(&mut decoded.attributes);
