@@ -44,7 +44,7 @@ impl Importer {
 
     /// The network whose output is `output`, without the nodes that do not lead to it: those of which only the shape
     /// was read, for example.
-    fn finish(self, output: &Flow) -> Result<Network, ModelError> {
+    pub fn finish(self, output: &Flow) -> Result<Network, ModelError> {
         let mut used = vec![false; self.nodes.len() + 1];
         used[output.source] = true;
         for (i, node) in self.nodes.iter().enumerate().rev().filter(|(i, _)| *i < output.source) {
@@ -312,19 +312,5 @@ pub(super) fn without_batch(shape: &[usize]) -> &[usize] {
         [] => &[1],
         [1, rest @ ..] if !rest.is_empty() => rest,
         all => all,
-    }
-}
-
-#[cfg(test)]
-impl Importer {
-    /// An empty network for inputs of this full shape, and the input.
-    pub fn of_shape(shape: &[usize]) -> (Self, Flow) {
-        let importer = Self::new(shape, Budget::of_file(1 << 30)).expect("a test has a valid input");
-        (importer, Flow { source: 0, shape: shape.to_vec() })
-    }
-
-    /// The network so far.
-    pub fn network(self) -> Result<Network, ModelError> {
-        self.builder.build()
     }
 }

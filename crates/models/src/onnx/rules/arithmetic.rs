@@ -7,11 +7,14 @@ use lipbound_operators::Diagonal;
 
 use super::{
     super::{Flow, Importer, Op, Value},
-    build::{Outputs, arity, broadcast, check_magnitudes, elements, flow, one, only_output, spread, weights},
+    build::{INDEX, Outputs, arity, broadcast, check_magnitudes, elements, flow, one, only_output, spread, weights},
 };
 
-/// Inputs, all present, taken apart: the flows, the constants, and the shape that all have together.
-pub(super) fn operands(inputs: &[Option<Value>]) -> Result<(Vec<Flow>, Vec<Tensor>, Vec<usize>), ModelError> {
+/// Flows, constants, and the shape that all have together.
+type Operands = (Vec<Flow>, Vec<Tensor>, Vec<usize>);
+
+/// Inputs, all present, taken apart.
+pub(super) fn operands(inputs: &[Option<Value>]) -> Result<Operands, ModelError> {
     let (mut flows, mut constants, mut shape) = (Vec::new(), Vec::new(), Vec::new());
     for (i, input) in inputs.iter().enumerate() {
         match input {
@@ -110,14 +113,14 @@ fn scaled(importer: &mut Importer, op: &Op, flow: &Flow, factor: &Tensor, divide
         let exact = values.iter().all(|v| v.is_normal() && v.to_bits().trailing_zeros() >= f64::MANTISSA_DIGITS - 1);
         roundings = usize::from(!exact);
         values.iter_mut().for_each(|v| *v = 1.0 / *v);
-        check_magnitudes("one over the divisor", &values)?;
+        check_magnitudes("one over the divisor", values.iter().copied())?;
     }
     let flow = importer.expanded(op, flow, &shape)?;
     if values.iter().all(|&v| v == 1.0) {
         return importer.reshaped(op, &flow, shape);
     }
-    importer.reserve(count, size_of::<f64>() + size_of::<u32>())?;
-    let diagonal = Diagonal::rounded(spread(&values, factor.shape(), &shape), roundings);
+    importer.reserve(count, 2 * size_of::<f64>() + INDEX)?;
+    let diagonal = Diagonal::rounded(spread(&values, factor.shape(), &shape).to_vec(), roundings);
     importer.chain(op, vec![Arc::new(diagonal)], None, &flow, shape, factor.len())
 }
 

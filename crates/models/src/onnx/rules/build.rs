@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lipbound_lipschitz::{Affine, Bias, Layer, ModelError, Tensor, Units, unit};
+use lipbound_lipschitz::{Affine, Bias, Layer, ModelError, Tensor, TensorData, Units, unit};
 use lipbound_operators::{Compose, Diagonal, LinearOperator, Selection};
 
-use super::super::{Array, Flow, Importer, Op, Value};
+use super::super::{Array, Flow, Importer, Op, Value, array::filled};
 
 /// What every rule gives: the values of the outputs.
 pub(super) type Outputs = Result<Vec<Value>, ModelError>;
@@ -15,8 +15,21 @@ pub(super) fn one(flow: Flow) -> Outputs {
     Ok(vec![Value::Flow(flow)])
 }
 
+/// Most axes of a tensor: far above those of any model, and few enough for work that grows with their square.
+const MOST_AXES: usize = 64;
+
+/// Checks the number of axes of a tensor.
+pub(super) fn check_rank(rank: usize) -> Result<(), ModelError> {
+    if rank <= MOST_AXES {
+        Ok(())
+    } else {
+        Err(ModelError::shape(format!("a tensor of {rank} axes; {MOST_AXES} are the most that are supported")))
+    }
+}
+
 /// The number of elements of a shape: at least one and fewer than 2^31, as the core needs it.
 pub(super) fn elements(shape: &[usize]) -> Result<usize, ModelError> {
+    check_rank(shape.len())?;
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     count.filter(|n| (1..1 << 31).contains(n)).ok_or_else(|| {
         ModelError::shape(format!("a tensor of shape {shape:?} has no element, or 2^31 elements or more"))
@@ -56,6 +69,7 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, ModelError> {
 
 /// Different axes, as given.
 pub(super) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, ModelError> {
+    check_rank(list.len())?;
     let axes: Vec<usize> = list.iter().map(|&k| axis(k, rank)).collect::<Result<_, _>>()?;
     match (1..axes.len()).find(|&i| axes[..i].contains(&axes[i])) {
         Some(i) => Err(ModelError::model(format!("axis {} is given twice", axes[i]))),
@@ -123,17 +137,20 @@ pub(super) fn constant<'a>(inputs: &'a [Option<Value>], i: usize, what: &str) ->
 /// The weights of a constant: finite, and zero or of a magnitude the bounds are sound for (see `layers` in the core).
 pub(super) fn weights(array: &Array, what: &str) -> Result<Tensor, ModelError> {
     let tensor = array.tensor().map_err(|error| error.at(what))?;
-    check_magnitudes(what, &tensor.to_f64())?;
+    match tensor.data() {
+        TensorData::F32(values) => check_magnitudes(what, values.iter().map(|&v| v.into()))?,
+        TensorData::F64(values) => check_magnitudes(what, values.iter().copied())?,
+    }
     Ok(tensor)
 }
 
 /// The check of magnitudes that the core makes of the layers it constructs.
-pub(super) fn check_magnitudes(what: &str, values: &[f64]) -> Result<(), ModelError> {
-    match values.iter().position(|v| *v != 0.0 && !(1e-45..=1e45).contains(&v.abs())) {
+pub(super) fn check_magnitudes(what: &str, values: impl IntoIterator<Item = f64>) -> Result<(), ModelError> {
+    let mut values = values.into_iter().enumerate();
+    match values.find(|(_, v)| *v != 0.0 && !(1e-45..=1e45).contains(&v.abs())) {
         None => Ok(()),
-        Some(i) => Err(ModelError::value(format!(
-            "element {i} of {what} is {:e}; weights must be zero or of a magnitude from 1e-45 to 1e45",
-            values[i]
+        Some((i, value)) => Err(ModelError::value(format!(
+            "element {i} of {what} is {value:e}; weights must be zero or of a magnitude from 1e-45 to 1e45"
         ))),
     }
 }
@@ -166,14 +183,18 @@ fn broadcasting(from: &[usize], to: &[usize]) -> impl Fn(usize, usize) -> Option
     move |k, i| Some(k.checked_sub(added).map_or(0, |k| steps[k] * i))
 }
 
-/// Values of shape `from`, broadcast to `to`. The caller reserves what that takes.
-pub(super) fn spread<T: Copy>(values: &[T], from: &[usize], to: &[usize]) -> Vec<T> {
+/// Values of shape `from`, broadcast to `to`. The caller reserves what that takes: the values, and [`INDEX`] for each.
+pub(super) fn spread<T: Copy + Default>(values: &[T], from: &[usize], to: &[usize]) -> Arc<[T]> {
+    let count = to.iter().product();
     match values {
-        [value] => vec![*value; to.iter().product()],
-        _ if values.len() == to.iter().product::<usize>() => values.to_vec(),
-        _ => indices(to, &broadcasting(from, to)).into_iter().map(|i| values[i as usize]).collect(),
+        [value] => filled(count, std::iter::repeat(*value)),
+        _ if values.len() == count => values.into(),
+        _ => filled(count, indices(to, &broadcasting(from, to)).into_iter().map(|i| values[i as usize])),
     }
 }
+
+/// Bytes of an index, which spreading a value may take.
+pub(super) const INDEX: usize = size_of::<u32>();
 
 /// `a b` in f64, and what rounding may have taken from it.
 pub(super) fn product(a: f64, b: f64) -> (f64, f64) {
@@ -248,12 +269,12 @@ impl Importer {
         shape: &[usize],
     ) -> Result<Option<Bias>, ModelError> {
         let (values, errors): (Vec<f64>, Vec<f64>) = constant.to_f64().into_iter().map(|v| product(factor, v)).unzip();
-        check_magnitudes("a constant", &values)?;
+        check_magnitudes("a constant", values.iter().copied())?;
         let exact = errors.iter().all(|&e| e == 0.0);
-        self.reserve(elements(shape)?, size_of::<f64>() * if exact { 2 } else { 3 })?;
+        self.reserve(elements(shape)?, INDEX + size_of::<f64>() * if exact { 1 } else { 2 })?;
         Ok(Some(Bias {
-            values: spread(&values, constant.shape(), shape).into(),
-            errors: (!exact).then(|| spread(&errors, constant.shape(), shape).into()),
+            values: spread(&values, constant.shape(), shape),
+            errors: (!exact).then(|| spread(&errors, constant.shape(), shape)),
         }))
     }
 
@@ -325,11 +346,11 @@ impl Importer {
 
     /// A constant output: nothing of the input, and a bias.
     pub(super) fn constant(&mut self, op: &Op, input: &Flow, value: f64) -> Result<Flow, ModelError> {
-        check_magnitudes("a constant", &[value])?;
+        check_magnitudes("a constant", [value])?;
         let count = input.elements();
         self.reserve(count, size_of::<u32>() + size_of::<f64>())?;
         let operator = Arc::new(Selection::new(count, vec![Selection::ZERO; count]));
-        let bias = Bias { values: vec![value; count].into(), errors: None };
+        let bias = Bias { values: spread(&[value], &[], &[count]), errors: None };
         self.push(op, Layer::Affine(Affine { operator, bias: Some(bias) }), &[input], input.shape.clone(), 0)
     }
 }

@@ -7,8 +7,8 @@ use lipbound_lipschitz::{ModelError, Tensor};
 use super::{
     super::{Array, Flow, Importer, Op, Value},
     build::{
-        Outputs, arity, axes, axis, broadcast, constant, elements, flow, one, only_output, optional_constant, size,
-        strides,
+        Outputs, arity, axes, axis, broadcast, check_rank, constant, elements, flow, one, only_output,
+        optional_constant, size, strides,
     },
 };
 
@@ -43,10 +43,9 @@ pub(super) fn dropout(importer: &mut Importer, op: &mut Op, inputs: &[Option<Val
     // How much is dropped in training, and how it is drawn.
     op.attributes.take("ratio");
     op.attributes.take("seed");
-    if let Some(training) = optional_constant(inputs, 2, "training_mode")? {
-        if training.integers()?.iter().any(|&t| t != 0) {
-            return Err(ModelError::model("training_mode is set, but only inference can be bounded"));
-        }
+    let training = optional_constant(inputs, 2, "training_mode")?.map(Array::integers).transpose()?;
+    if training.is_some_and(|training| training.iter().any(|&t| t != 0)) {
+        return Err(ModelError::model("training_mode is set, but only inference can be bounded"));
     }
     let input = flow(inputs, 0, "the input")?;
     one(importer.reshaped(op, input, input.shape.clone())?)
@@ -124,6 +123,7 @@ pub(super) fn unsqueeze(importer: &mut Importer, op: &mut Op, inputs: &[Option<V
     arity(inputs, 1, if op.opset < 13 { 1 } else { 2 })?;
     let input = flow(inputs, 0, "the input")?;
     let list = needed(whole(op, inputs, 1, "axes", 13)?, "axes")?;
+    check_rank(list.len())?;
     let rank = input.shape.len() + list.len();
     let added = axes(&list, rank)?;
     let mut old = input.shape.iter();

@@ -6,23 +6,20 @@ use lipbound_lipschitz::{ModelError, Tensor, TensorData};
 use lipbound_operators::{Conv2d, ConvShape, Dense, LinearOperator};
 
 use super::{
-    super::{Flow, Importer, Op, Value},
+    super::{Flow, Importer, Op, Value, array::filled},
     build::{
-        Factors, Outputs, arity, broadcast, check_magnitudes, constant, elements, flow, one, only_output, spread,
-        strides, weights,
+        Factors, INDEX, Outputs, arity, broadcast, check_magnitudes, constant, elements, flow, one, only_output,
+        spread, strides, weights,
     },
 };
 
-/// Matrices `[.., cols, rows]` as `[.., rows, cols]`.
-fn transposed(importer: &mut Importer, matrices: &Tensor) -> Result<Tensor, ModelError> {
-    fn each<T: Copy>(values: &[T], cols: usize, rows: usize) -> Vec<T> {
-        let mut result = Vec::with_capacity(values.len());
-        for matrix in values.chunks_exact(rows * cols) {
-            for i in 0..rows {
-                result.extend((0..cols).map(|j| matrix[j * rows + i]));
-            }
-        }
-        result
+/// Matrices `[.., cols, rows]` as `[.., rows, cols]`. The driver has made room for a copy.
+fn transposed(matrices: &Tensor) -> Result<Tensor, ModelError> {
+    fn each<T: Copy + Default>(values: &[T], cols: usize, rows: usize) -> Arc<[T]> {
+        let size = rows * cols;
+        // Place `i` of a result is in row `i / cols` of its matrix.
+        let from = |i: usize| i / size * size + i % cols * rows + i % size / cols;
+        filled(values.len(), (0..values.len()).map(|i| values[from(i)]))
     }
     let mut shape = matrices.shape().to_vec();
     let &[.., cols, rows] = matrices.shape() else { unreachable!("callers give matrices") };
@@ -32,22 +29,16 @@ fn transposed(importer: &mut Importer, matrices: &Tensor) -> Result<Tensor, Mode
     if rows == 1 || cols == 1 {
         return Tensor::new(shape, matrices.data().clone());
     }
-    importer.reserve(matrices.len(), size_of::<f64>())?;
     let data = match matrices.data() {
-        TensorData::F32(values) => TensorData::F32(each(values, cols, rows).into()),
-        TensorData::F64(values) => TensorData::F64(each(values, cols, rows).into()),
+        TensorData::F32(values) => TensorData::F32(each(values, cols, rows)),
+        TensorData::F64(values) => TensorData::F64(each(values, cols, rows)),
     };
     Tensor::new(shape, data)
 }
 
 /// The block diagonal of matrices `[groups, rows, cols]`, at each of `positions`: from `[groups, cols, positions]` to
 /// `[groups, rows, positions]`.
-fn blocks(
-    importer: &mut Importer,
-    matrices: &Tensor,
-    groups: usize,
-    positions: usize,
-) -> Result<Arc<dyn LinearOperator>, ModelError> {
+fn blocks(matrices: &Tensor, groups: usize, positions: usize) -> Result<Arc<dyn LinearOperator>, ModelError> {
     let &[.., rows, cols] = matrices.shape() else { unreachable!("callers give matrices") };
     if groups == 1 && positions == 1 {
         return Ok(match matrices.data() {
@@ -55,7 +46,6 @@ fn blocks(
             TensorData::F64(values) => Arc::new(Dense::new(rows, cols, values.clone())),
         });
     }
-    importer.reserve(matrices.len(), size_of::<f64>())?;
     let shape = ConvShape {
         in_channels: groups * cols,
         in_height: 1,
@@ -67,7 +57,11 @@ fn blocks(
         dilation: [1; 2],
         groups,
     };
-    Ok(Arc::new(Conv2d::new(shape, matrices.to_f64().into())?))
+    let values = match matrices.data() {
+        TensorData::F32(values) => filled(values.len(), values.iter().map(|&v| v.into())),
+        TensorData::F64(values) => values.clone(),
+    };
+    Ok(Arc::new(Conv2d::new(shape, values)?))
 }
 
 /// Matrices broadcast to the leading axes `batch`.
@@ -79,9 +73,9 @@ fn repeated(importer: &mut Importer, matrices: &Tensor, batch: &[usize]) -> Resu
     if count == matrices.len() {
         return Tensor::new(shape, matrices.data().clone());
     }
-    importer.reserve(count, 2 * size_of::<f64>())?;
+    importer.reserve(count, size_of::<f64>() + INDEX)?;
     let values = spread(&matrices.to_f64(), matrices.shape(), &shape);
-    Tensor::f64(shape, values)
+    Tensor::new(shape, TensorData::F64(values))
 }
 
 /// Swaps two neighbouring axes: `[a, b, c, d]` to `[a, c, b, d]`.
@@ -136,13 +130,13 @@ fn from_right(importer: &mut Importer, x: &[usize], w: &Tensor) -> Product {
         // One matrix for all rows: they are positions, their elements channels.
         let positions = own.iter().product::<usize>() * m;
         factors = swap(importer, [1, positions, k, 1])?;
-        factors.push(blocks(importer, w, 1, positions)?);
+        factors.push(blocks(w, 1, positions)?);
         factors.extend(swap(importer, [1, n, positions, 1])?);
     } else {
         let groups = elements(&batch)?;
         factors = matrices_of(importer, x, &batch, true)?;
         let w = repeated(importer, w, &batch)?;
-        factors.push(blocks(importer, &w, groups, m)?);
+        factors.push(blocks(&w, groups, m)?);
         factors.extend(swap(importer, [groups, n, m, 1])?);
     }
     Ok((factors, shape))
@@ -161,13 +155,13 @@ fn from_left(importer: &mut Importer, w: &Tensor, x: &[usize]) -> Product {
     if others.iter().all(|&d| d == 1) {
         let several = own.iter().product::<usize>();
         factors = swap(importer, [1, several, k, n])?;
-        factors.push(blocks(importer, w, 1, several * n)?);
+        factors.push(blocks(w, 1, several * n)?);
         factors.extend(swap(importer, [1, m, several, n])?);
     } else {
         let groups = elements(&batch)?;
         factors = matrices_of(importer, x, &batch, false)?;
         let w = repeated(importer, w, &batch)?;
-        factors.push(blocks(importer, &w, groups, n)?);
+        factors.push(blocks(&w, groups, n)?);
     }
     Ok((factors, shape))
 }
@@ -212,7 +206,7 @@ pub(super) fn matmul(importer: &mut Importer, op: &mut Op, inputs: &[Option<Valu
     let vector_right = if on_right { w.shape().len() } else { input.shape.len() } == 1;
     let w = Tensor::new(w_shape, w.data().clone())?;
     let (factors, mut shape) = if on_right {
-        let rows = transposed(importer, &w)?;
+        let rows = transposed(&w)?;
         from_right(importer, &x, &rows)?
     } else {
         from_left(importer, &w, &x)?
@@ -243,7 +237,7 @@ pub(super) fn gemm(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>
     if factors.iter().any(|f| !f.is_finite()) {
         return Err(ModelError::value(format!("alpha and beta must be finite, got {factors:?}")));
     }
-    check_magnitudes("alpha and beta", &factors)?;
+    check_magnitudes("alpha and beta", factors)?;
     let [alpha, beta] = factors;
     let trans = [op.attributes.int("transA", 0)? != 0, op.attributes.int("transB", 0)? != 0];
     if trans[usize::from(!on_right)] {
@@ -252,10 +246,10 @@ pub(super) fn gemm(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>
         input = importer.chain(op, turn, None, &input, vec![cols, rows], 0)?;
     }
     let (mut maps, shape) = if on_right {
-        let rows = if trans[1] { w.clone() } else { transposed(importer, &w)? };
+        let rows = if trans[1] { w.clone() } else { transposed(&w)? };
         from_right(importer, &input.shape, &rows)?
     } else {
-        let rows = if trans[0] { transposed(importer, &w)? } else { w.clone() };
+        let rows = if trans[0] { transposed(&w)? } else { w.clone() };
         from_left(importer, &rows, &input.shape)?
     };
     // Scaled weights would be rounded; a scale of its own is exact.

@@ -4,7 +4,7 @@ use lipbound_lipschitz::{Bias, ModelError};
 
 use super::{
     super::{Array, Importer, Op, Value},
-    build::{Outputs, arity, axes, elements, flow, one, optional_constant, strides, weights},
+    build::{Outputs, arity, axes, check_magnitudes, elements, flow, one, optional_constant, strides, weights},
 };
 
 /// What surrounds a tensor.
@@ -107,7 +107,7 @@ pub(super) fn pad(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>]
     if !value.is_finite() {
         return Err(ModelError::value(format!("the padding must be finite, got {value}")));
     }
-    super::build::check_magnitudes("the padding", &[value])?;
+    check_magnitudes("the padding", [value])?;
     let along = match along {
         Some(list) => axes(list, rank)?,
         None => (0..rank).collect(),

@@ -1,6 +1,6 @@
 //! Element-wise piecewise linear operators.
 
-use lipbound_lipschitz::{ModelError, Unit, Units};
+use lipbound_lipschitz::{Bias, ModelError, Unit, Units};
 
 use super::{
     super::{Array, Flow, Importer, Op, Value, array::Numbers},
@@ -28,7 +28,7 @@ pub(super) fn each(
     let count = elements(&to[..end])?;
     importer.reserve(count, size_of::<Unit>() + size_of::<f64>() + size_of::<u32>())?;
     let kept = &from[..end.saturating_sub(added)];
-    Ok(Units::each(spread(values, kept, &to[..end]).into_iter().map(unit).collect(), repeat))
+    Ok(Units::each(spread(values, kept, &to[..end]).iter().map(|&value| unit(value)).collect(), repeat))
 }
 
 pub(super) fn relu(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>]) -> Outputs {
@@ -114,11 +114,11 @@ pub(super) fn hard_sigmoid(importer: &mut Importer, op: &mut Op, inputs: &[Optio
     if factors.iter().any(|f| !f.is_finite()) {
         return Err(ModelError::value(format!("alpha and beta must be finite, got {factors:?}")));
     }
-    check_magnitudes("alpha and beta", &factors)?;
+    check_magnitudes("alpha and beta", factors)?;
     let count = input.elements();
     let maps = vec![importer.scaling(factors[0], count)?];
     importer.reserve(count, size_of::<f64>())?;
-    let bias = lipbound_lipschitz::Bias { values: vec![factors[1]; count].into(), errors: None };
+    let bias = Bias { values: spread(&factors[1..], &[], &[count]), errors: None };
     let line = importer.chain(op, maps, Some(bias), input, input.shape.clone(), 0)?;
     one(importer.units(op, &line, Unit::Clip { low: 0.0, high: 1.0 }, 0)?)
 }

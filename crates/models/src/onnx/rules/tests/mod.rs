@@ -13,6 +13,7 @@ use super::{
     super::{
         Array, Flow, Importer, Op, Value,
         array::Numbers,
+        budget::Budget,
         graph::{Attribute, Attributes},
     },
     RULES,
@@ -133,6 +134,12 @@ fn ints(values: &[usize]) -> Attribute {
     Attribute::Ints(values.iter().map(|&v| v as i64).collect())
 }
 
+/// An empty network for inputs of this full shape, and its input.
+fn importer_of(shape: &[usize]) -> (Importer, Flow) {
+    let importer = Importer::new(shape, Budget::of_file(1 << 20)).expect("a test has a valid input");
+    (importer, Flow { source: 0, shape: shape.to_vec() })
+}
+
 /// An operator under test.
 struct Case {
     kind: &'static str,
@@ -154,8 +161,8 @@ impl Case {
             self.inputs.iter().filter_map(|i| if let In::Flow(t) = i { Some(t) } else { None }).collect();
         let total: usize = flows.iter().map(|t| t.values.len()).sum();
         let (mut importer, input) = match flows[..] {
-            [one] => Importer::of_shape(&one.shape),
-            _ => Importer::of_shape(&[1, total]),
+            [one] => importer_of(&one.shape),
+            _ => importer_of(&[1, total]),
         };
         let plain = Op {
             name: "part".into(),
@@ -209,8 +216,9 @@ impl Case {
             .collect();
         let count: usize = outputs.iter().map(Flow::elements).sum();
         // The last node is the output of the network.
-        importer.joined(&plain, &outputs, vec![1, count]).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let network = importer.network().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let output = importer.joined(&plain, &outputs, vec![1, count]);
+        let output = output.unwrap_or_else(|error| panic!("{text}: {error}"));
+        let network = importer.finish(&output).unwrap_or_else(|error| panic!("{text}: {error}"));
         let all: Vec<f64> = flows.iter().flat_map(|t| t.values.iter().copied()).collect();
         let x = Tensor::f64(network.input_shape().to_vec(), all)?;
         let mut y = network.evaluate(&x)?.to_f64().into_iter();
@@ -253,7 +261,7 @@ fn fixed(random: &mut Random, t: &T) -> In {
 
 #[test]
 fn a_budget_is_kept() {
-    let (mut importer, flow) = Importer::of_shape(&[1, 4]);
+    let (mut importer, flow) = importer_of(&[1, 4]);
     let op = Op {
         name: "op".into(),
         kind: "Expand".into(),

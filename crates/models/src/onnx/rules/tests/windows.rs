@@ -25,14 +25,14 @@ impl Window {
             kernel,
             auto,
         };
-        for k in 0..rank {
+        for (k, &size) in size.iter().enumerate() {
             let reach = window.dilation[k] * (window.kernel[k] - 1) + 1;
             match auto {
                 "NOTSET" => {}
                 "VALID" => (window.pads[k], window.pads[k + rank]) = (0, 0),
                 _ => {
-                    let out = size[k].div_ceil(window.stride[k]);
-                    let total = ((out - 1) * window.stride[k] + reach).max(size[k]) - size[k];
+                    let out = size.div_ceil(window.stride[k]);
+                    let total = ((out - 1) * window.stride[k] + reach).max(size) - size;
                     let begin = if auto == "SAME_UPPER" { total / 2 } else { total.div_ceil(2) };
                     (window.pads[k], window.pads[k + rank]) = (begin, total - begin);
                 }
