@@ -21,7 +21,7 @@ fn the_graphs_of_real_models_are_read() {
             continue;
         }
         match load_onnx(&path, &OnnxOptions::default()) {
-            Ok(model) => assert_eq!(model.network.input_shape().is_empty(), false),
+            Ok(model) => assert!(!model.network.input_shape().is_empty()),
             // An operator may have no rule, but the graph is read.
             Err(error) => {
                 eprintln!("{error}");

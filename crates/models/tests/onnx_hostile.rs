@@ -453,5 +453,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         let _ = read(&bytes);
+        // The part that is computed beforehand.
+        let _ = read_with(&bytes, &OnnxOptions { output: Some("r".into()), ..OnnxOptions::default() });
     }
 }

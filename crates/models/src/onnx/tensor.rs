@@ -311,8 +311,8 @@ impl Cast {
             if kind == Kind::Bool {
                 return Ok((x != 0.0).into());
             }
-            // 2^63 as i128 is exact; NaN and infinities are outside any range.
-            if !(x.abs() < 1e30) {
+            // What is far outside any range, and what is no number, would not survive the conversion.
+            if !x.is_finite() || x.abs() >= 1e30 {
                 return Err(ModelError::value(format!("{x} cannot be cast to a whole number")));
             }
             kind.fit(x.trunc() as i128)
