@@ -69,16 +69,32 @@ impl Stage {
     }
 }
 
-/// Adds a map behind others; selections that follow each other are one.
+fn is_identity(map: &Affine) -> bool {
+    map.operator.selection().is_some_and(Selection::is_identity)
+}
+
+/// Adds a map behind others. Selections that follow each other are one, and an added constant is part of the map before.
 fn follow(maps: &mut Vec<Affine>, map: &Affine) {
-    if let Some(Affine { operator, bias: None }) = maps.last()
-        && let (Some(first), Some(second)) = (operator.selection(), map.operator.selection())
+    let Some(last) = maps.last_mut() else { return maps.push(map.clone()) };
+    if is_identity(map) {
+        last.bias = sum_of(&last.bias.iter().chain(&map.bias).cloned().collect::<Vec<_>>());
+    } else if last.bias.is_none()
+        && let (Some(first), Some(second)) = (last.operator.selection(), map.operator.selection())
     {
-        let both = Affine { operator: Arc::new(second.after(first)), bias: map.bias.clone() };
-        maps.pop();
-        maps.push(both);
+        *last = Affine { operator: Arc::new(second.after(first)), bias: map.bias.clone() };
     } else {
         maps.push(map.clone());
+    }
+}
+
+/// The product of the maps' operators; there is at least one.
+pub(crate) fn product(maps: &[Affine]) -> Arc<dyn LinearOperator> {
+    // Where a constant is subtracted first, say, the identity would hide the structure of what follows.
+    let mut factors: Vec<_> = maps.iter().filter(|map| !is_identity(map)).map(|map| map.operator.clone()).collect();
+    match factors.len() {
+        0 => maps[0].operator.clone(),
+        1 => factors.remove(0),
+        _ => Arc::new(Compose::new(factors)),
     }
 }
 
@@ -138,10 +154,7 @@ fn fuse_sum(stages: &mut Vec<Stage>, k: usize) -> bool {
         let maps = stages[branch - 1].affine_maps().expect("a branch is affine");
         let Some(constant) = constant_part(maps) else { return false };
         constants.extend(constant);
-        operators.push(match maps {
-            [map] => map.operator.clone(),
-            _ => Arc::new(Compose::new(maps.iter().map(|map| map.operator.clone()).collect())),
-        });
+        operators.push(product(maps));
     }
     let operator = operators.into_iter().reduce(|a, b| Arc::new(Sum::new(a, b))).expect("a sum has branches");
     let bias = sum_of(&constants);

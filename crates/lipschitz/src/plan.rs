@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lipbound_operators::{Compose, LinearOperator, Workspace};
+use lipbound_operators::{LinearOperator, Workspace};
 use lipbound_spectral::Cancelled;
 
 use crate::{Affine, Bias, BoundMonitor, Layer, MaxPool, Node, StageKind, Units, merge, nominal::poll};
@@ -109,11 +109,7 @@ impl Plan {
         let mut stages = merge::merged(stages);
         for stage in &mut stages {
             if let Action::Affine { maps, operator, .. } = &mut stage.action {
-                *operator = match maps.len() {
-                    0 => None,
-                    1 => Some(maps[0].operator.clone()),
-                    _ => Some(Arc::new(Compose::new(maps.iter().map(|m| m.operator.clone()).collect()))),
-                };
+                *operator = (!maps.is_empty()).then(|| merge::product(maps));
             }
         }
         Self { stages }

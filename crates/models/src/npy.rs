@@ -25,6 +25,7 @@ pub fn load_npy(path: &Path) -> Result<Tensor, FileError> {
 /// As [`load_npy`].
 pub fn read_npy(bytes: &[u8]) -> Result<Tensor, FileError> {
     let invalid = |problem: String| FileError::File(format!("not a valid .npy file: {problem}"));
+    check_header_length(bytes).map_err(invalid)?;
     let mut rest = bytes;
     let header = NpyHeader::from_reader(&mut rest).map_err(|error| invalid(error.to_string()))?;
     let shape: Vec<usize> = header
@@ -60,6 +61,21 @@ pub fn read_npy(bytes: &[u8]) -> Result<Tensor, FileError> {
         TensorData::F64(c_order(file.into_vec().map_err(failed)?, &shape, order).into())
     };
     Tensor::new(shape, data).map_err(|error: ModelError| FileError::Model(error))
+}
+
+/// The header must be there before the parser makes room for as much as it says it is long.
+fn check_header_length(bytes: &[u8]) -> Result<(), String> {
+    let Some(&[version, _, a, b, ..]) = bytes.strip_prefix(b"\x93NUMPY") else { return Ok(()) };
+    let (promised, start) = match (version, bytes.get(10..12)) {
+        (1, _) => (u64::from(u16::from_le_bytes([a, b])), 10),
+        (_, Some(&[c, d])) => (u64::from(u32::from_le_bytes([a, b, c, d])), 12),
+        (_, _) => return Ok(()),
+    };
+    let there = bytes.len().saturating_sub(start) as u64;
+    if promised > there {
+        return Err(format!("its header should be {promised} bytes long, but only {there} bytes follow (truncated?)"));
+    }
+    Ok(())
 }
 
 /// The same elements with the last axis fastest.

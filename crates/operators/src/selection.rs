@@ -8,6 +8,7 @@ pub struct Selection {
     cols: usize,
     index: Vec<u32>,
     most_chosen: usize,
+    identity: bool,
 }
 
 impl Selection {
@@ -25,7 +26,8 @@ impl Selection {
             chosen[j as usize] += 1;
         }
         let most_chosen = chosen.into_iter().max().unwrap_or(0) as usize;
-        Self { cols, index, most_chosen }
+        let identity = index.len() == cols && index.iter().enumerate().all(|(i, &j)| i == j as usize);
+        Self { cols, index, most_chosen, identity }
     }
 
     /// All of `n` inputs in their order.
@@ -35,7 +37,7 @@ impl Selection {
     #[must_use]
     pub fn identity(n: usize) -> Self {
         let end = u32::try_from(n).ok().filter(|&end| end < Self::ZERO).expect("fewer than 2^32 - 1 elements");
-        Self { cols: n, index: (0..end).collect(), most_chosen: usize::from(n > 0) }
+        Self { cols: n, index: (0..end).collect(), most_chosen: usize::from(n > 0), identity: true }
     }
 
     /// This selection of what `first` selected, as one.
@@ -47,6 +49,12 @@ impl Selection {
         assert_eq!(self.cols, first.index.len(), "neighbouring selections do not meet");
         let through = |&j: &u32| if j == Self::ZERO { Self::ZERO } else { first.index[j as usize] };
         Self::new(first.cols, self.index.iter().map(through).collect())
+    }
+
+    /// Whether every output is the input in its place.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.identity
     }
 
     /// The number of outputs that the most chosen input has: the square of the norm, exactly.

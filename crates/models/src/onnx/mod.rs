@@ -4,8 +4,6 @@
 //! the numbers in the file; constant expressions are computed in the model's own precision, as a runtime would that folds
 //! them.
 
-#![allow(dead_code, reason = "rules of operators use it")]
-
 mod array;
 mod attributes;
 mod budget;
