@@ -58,5 +58,5 @@ impl Flow {
 
 /// A product of brackets with one more factor.
 pub(crate) fn stretched((lower, upper): (f64, f64), norm_lower: f64, norm_upper: f64) -> (f64, f64) {
-    (rounding::mul_down(lower, norm_lower), rounding::mul_up(upper, norm_upper))
+    (rounding::mul_down(lower, norm_lower).max(0.0), rounding::mul_up(upper, norm_upper))
 }

@@ -124,6 +124,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Room of a slope that is claimed: a few units in the last place of one, of which slopes are differences.
+const SLOPE_ROOM: f64 = 64.0 * rounding::UNIT_ROUNDOFF;
+
 impl Ledger<'_> {
     /// The room with which ranges are taken.
     pub fn room(&self) -> Room {
@@ -177,6 +180,13 @@ impl Ledger<'_> {
         match self {
             Self::Closed => Ok(found),
             Self::Writing(pages) => {
+                // Far from its kinks a unit's slope may be all rounding: an end that is not that of all slopes gets room.
+                let inside = |end: f64| all.low < end && end < all.high;
+                let Slope { low, high } = found;
+                let found = Slope {
+                    low: if inside(low) { (low - SLOPE_ROOM).max(all.low) } else { low },
+                    high: if inside(high) { (high + SLOPE_ROOM).min(all.high) } else { high },
+                };
                 page(pages).slopes.push(found);
                 Ok(found)
             }

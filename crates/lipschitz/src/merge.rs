@@ -101,11 +101,14 @@ pub(crate) fn product(maps: &[Affine]) -> Arc<dyn LinearOperator> {
 /// The same function in fewer stages.
 pub(crate) fn merged(stages: Vec<Stage>) -> Vec<Stage> {
     let mut stages = chains(stages);
-    while let Some(k) = (0..stages.len()).find(|&k| fuse_sum(&mut stages, k)) {
-        debug_assert!(k < stages.len());
+    loop {
+        // From the last, so that the places of those to come stay what they are.
+        let fused = (0..stages.len()).rev().filter(|&k| k < stages.len() && fuse_sum(&mut stages, k)).count();
+        if fused == 0 {
+            return stages;
+        }
         stages = chains(stages);
     }
-    stages
 }
 
 /// How many stages read each source; the output is read from outside.

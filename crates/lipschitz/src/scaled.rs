@@ -193,6 +193,10 @@ impl LinearOperator for Scaled<'_> {
         self.increments.rounding_length() + 4
     }
 
+    fn lost(&self) -> f64 {
+        self.lost
+    }
+
     fn abs_norm(&self) -> f64 {
         self.abs_norm
     }

@@ -216,6 +216,33 @@ fn products_that_leave_the_range_of_numbers_do_not_vanish_from_the_certificate()
     assert!(global.upper >= 0.99, "{}", global.upper);
 }
 
+/// Products of weights whose largest paths never meet: the norm is far below the product of the norms, and what one
+/// factor loses to underflow the next ones would multiply by any factor.
+#[test]
+fn what_underflows_between_merged_maps_does_not_make_a_norm_small() {
+    let diagonal =
+        |[a, b]: [f64; 2]| -> Make { Box::new(move |input| linear(input, &tensor(&[2, 2], &[a, 0.0, 0.0, b]), None)) };
+    for (first, second, third, slope) in [
+        ([1e45, 1e-45], [1e44, 1e-44], [1e-43, 1e40], -1e41),
+        ([1e45, 1e-45], [1e44, 1e-45], [1e-45, 1e45], 1e45),
+        ([1e38, 1e-38], [1e38, 1e-38], [1e-38, 1e38], 1e38),
+        ([1e45, 1e-45], [1e45, 1e-45], [1e-45, 1e45], 1.0),
+    ] {
+        let maps = [first, second, third].map(diagonal);
+        let net = chain(&[2], maps.into_iter().chain([leaky(slope)]).collect());
+        let truth = f64::max(first[0] * second[0] * third[0], first[1] * second[1] * third[1] * slope.abs());
+        for method in METHODS {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                let options = options(kind, 0.1, method);
+                let result = bound(&net, &tensor(&[2], &[1.0, -1.0]), &options, &Quiet, &mut Workspace::new());
+                let result = result.unwrap().remove(0);
+                assert!(result.upper >= truth * (1.0 - 1e-12), "{slope:e} {kind:?} {method:?}: {:e}", result.upper);
+                assert!(result.lower <= truth * (1.0 + 1e-12));
+            }
+        }
+    }
+}
+
 #[test]
 fn branches_of_unequal_depth_are_bounded() {
     let mut builder = NetworkBuilder::new(vec![2]).unwrap();

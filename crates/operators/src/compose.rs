@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Description, LinearOperator, Scale, ScaledConv, Workspace, check_lengths, rounding};
+use crate::{Description, LinearOperator, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding};
 
 /// `A_n ... A_2 A_1`: affine maps that follow each other without a unit between them.
 #[derive(Clone, Debug)]
@@ -160,6 +160,12 @@ impl LinearOperator for Compose {
 
     fn rounding_length(&self) -> usize {
         self.factors.iter().map(|f| f.rounding_length()).sum()
+    }
+
+    fn lost(&self) -> f64 {
+        let forward = self.factors.iter().fold(0.0, |lost, f| lost_behind(&**f, f.cols(), lost));
+        let adjoint = self.factors.iter().rev().fold(0.0, |lost, f| lost_behind(&**f, f.rows(), lost));
+        forward.max(adjoint)
     }
 
     fn weighted_factors(&self) -> usize {

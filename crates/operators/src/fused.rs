@@ -216,6 +216,10 @@ impl LinearOperator for FusedConv {
         rounding::chunk_rounding(self.rows().max(self.cols())).max(self.packed().square_sum_length())
     }
 
+    fn lost(&self) -> f64 {
+        self.bounds.lost()
+    }
+
     fn abs_norm(&self) -> f64 {
         self.bounds.abs_norm()
     }

@@ -80,6 +80,13 @@ pub trait LinearOperator: Debug + Send + Sync {
     /// from row and column sums: `norm(|A|)^2 <= norm_1 norm_inf`. Cheap; it scales the rounding bounds.
     fn abs_norm(&self) -> f64;
 
+    /// More than underflow can take from any one element of a product with the operator, its magnitudes or their
+    /// adjoints. Few operations touch an element of a plain kind, and each takes less than the smallest number there is;
+    /// but where factors follow, what one has lost is multiplied by the next.
+    fn lost(&self) -> f64 {
+        LOST
+    }
+
     /// Clears the entries of `active` whose column is known to be zero.
     fn mark_active_cols(&self, _active: &mut [bool]) {}
 
@@ -186,6 +193,16 @@ pub trait LinearOperator: Debug + Send + Sync {
         }
         Dense::new(rows, cols, values.into())
     }
+}
+
+/// More than 2^31 operations can lose to underflow, none of whose results is multiplied afterwards.
+pub(crate) const LOST: f64 = 1e-300;
+
+/// What an element may have lost behind an operator with `inputs` inputs, each of which has lost at most `before`:
+/// `norm_inf(|A|) <= sqrt(inputs) norm_2(|A|)`.
+pub(crate) fn lost_behind(operator: &dyn LinearOperator, inputs: usize, before: f64) -> f64 {
+    let carried = rounding::mul_up(rounding::mul_up(rounding::sqrt_up(inputs as f64), operator.abs_norm()), before);
+    rounding::add_up(operator.lost(), carried)
 }
 
 fn recur_by(b: f64, y: &mut [f64], ws: &mut Workspace, action: impl FnOnce(&mut [f64], &mut Workspace), a: f64) -> f64 {

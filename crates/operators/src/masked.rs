@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{LinearOperator, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, rounding};
+use crate::{LOST, LinearOperator, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding};
 
 /// `diag(rows) A diag(cols)` with scales >= 0, the `R A D` of the affine-ReLU bound (arXiv 2008.06141, theorem 1).
 #[derive(Clone, Debug)]
@@ -102,6 +102,14 @@ impl LinearOperator for Masked {
 
     fn rounding_length(&self) -> usize {
         self.inner.rounding_length() + 2
+    }
+
+    fn lost(&self) -> f64 {
+        let through = |inputs: usize, after: &Option<Vec<f64>>| {
+            let largest = after.as_deref().map_or(1.0, rounding::max_or_infinite);
+            rounding::add_up(LOST, rounding::mul_up(largest, lost_behind(&*self.inner, inputs, LOST)))
+        };
+        through(self.cols(), &self.row_scale).max(through(self.rows(), &self.col_scale))
     }
 
     fn abs_norm(&self) -> f64 {

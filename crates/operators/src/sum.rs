@@ -99,8 +99,13 @@ impl LinearOperator for Sum {
         self.left.rounding_length().max(self.right.rounding_length()) + 1
     }
 
+    fn lost(&self) -> f64 {
+        rounding::add_up(self.left.lost(), self.right.lost())
+    }
+
+    /// One at least: a sum of selections is none.
     fn weighted_factors(&self) -> usize {
-        self.left.weighted_factors().max(self.right.weighted_factors())
+        self.left.weighted_factors().max(self.right.weighted_factors()).max(1)
     }
 
     fn abs_norm(&self) -> f64 {

@@ -279,7 +279,9 @@ impl Search<'_> {
         let verified = gram::verified_norm(self.operator, &self.support, self.caps.abs_norm, &context, self.ws);
         let Some(verified) = unless_late(verified)?.flatten() else { return Ok(None) };
         let capped = self.capped(Termination::Direct);
-        let (upper, method) = if verified.upper <= capped.upper {
+        // Both are certain. A lower end above the cap would show that something is not as it should be.
+        debug_assert!(verified.lower <= capped.upper, "{verified:?} beside {capped:?}");
+        let (upper, method) = if verified.upper <= capped.upper || verified.lower > capped.upper {
             (verified.upper, Method::Cholesky)
         } else {
             (capped.upper, capped.method)
@@ -381,6 +383,11 @@ impl Search<'_> {
         // A lower end is certain. Above the upper end it shows an unlucky start, and the cap is what is left.
         if result.lower > result.upper {
             result = NormBracket { lower: result.lower, steps: result.steps, ..self.capped(result.termination) };
+        }
+        debug_assert!(result.lower <= result.upper, "{result:?}");
+        if result.lower > result.upper {
+            // Two certain ends that contradict each other: nothing is known of the norm.
+            result.upper = f64::INFINITY;
         }
         Ok(result)
     }

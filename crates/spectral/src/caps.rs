@@ -85,47 +85,52 @@ fn is_positive(value: f64) -> bool {
 struct CollatzWielandt {
     /// Elements from [`FLOOR`] to about two.
     x: Vec<f64>,
-    scaled: Vec<f64>,
+    image: Vec<f64>,
     y: Vec<f64>,
-    /// A power of two that brings `A` near one, so that `B` neither overflows nor vanishes.
-    scale: f64,
+    /// What underflow can take from an element of a product with `|A|` or its adjoint.
+    lost: f64,
+    /// `norm_inf(|A|^T)` is at most this.
+    adjoint_sums: f64,
 }
 
 /// Any positive vector is good: a floor keeps it positive, and quotients by it in range.
 const FLOOR: f64 = 1e-12;
-/// More than what underflow can take from a quotient, with the operator scaled to a norm near one.
-const UNDERFLOW: f64 = 1e-280;
 
 impl CollatzWielandt {
     /// `abs_norm` is a positive upper bound of `norm(|A|)`.
     fn new(operator: &dyn LinearOperator, abs_norm: f64, ws: &mut Workspace) -> Self {
         let mut x = ws.take(operator.cols());
         x.fill(1.0);
-        let scale = 1.0 / rounding::power_of_two_near(abs_norm);
-        Self { x, scaled: ws.take(operator.cols()), y: ws.take(operator.rows()), scale }
+        let adjoint_sums = rounding::mul_up(rounding::sqrt_up(operator.rows() as f64), abs_norm);
+        let (image, y) = (ws.take(operator.cols()), ws.take(operator.rows()));
+        Self { x, image, y, lost: operator.lost(), adjoint_sums }
     }
 
     fn step(&mut self, operator: &dyn LinearOperator, ws: &mut Workspace) -> f64 {
-        self.scaled.iter_mut().zip(&self.x).for_each(|(scaled, x)| *scaled = x * self.scale);
-        operator.apply_abs(&self.scaled, &mut self.y, ws);
-        self.y.iter_mut().for_each(|y| *y *= self.scale);
-        let image = &mut self.scaled;
-        operator.apply_abs_adjoint(&self.y, image, ws);
-        let ratio = self.x.iter().zip(&*image).fold(0.0, |m: f64, (&x, &image)| {
-            let ratio = rounding::div_up(image, x);
+        let Self { x, image, y, .. } = self;
+        operator.apply_abs(x, y, ws);
+        // Between the two products the vector is brought near one, whatever `A` did to it.
+        let size = rounding::power_of_two_near(rounding::max_or_infinite(y).max(f64::MIN_POSITIVE));
+        y.iter_mut().for_each(|y| *y /= size);
+        operator.apply_abs_adjoint(y, image, ws);
+        // What was lost before the adjoint, by the scaling too, is multiplied by it.
+        let before = rounding::add_up(rounding::div_up(self.lost, size), f64::MIN_POSITIVE);
+        let lost = rounding::add_up(self.lost, rounding::mul_up(self.adjoint_sums, before));
+        let ratio = x.iter().zip(&*image).fold(0.0, |m: f64, (&x, &image)| {
+            let ratio = rounding::div_up(rounding::add_up(image, lost), x);
             if ratio.is_nan() { f64::INFINITY } else { m.max(ratio) }
         });
         let largest = rounding::max_or_infinite(image);
         if largest > 0.0 && largest.is_finite() {
             let size = rounding::power_of_two_near(largest);
-            self.x.iter_mut().zip(&*image).for_each(|(x, &image)| *x = (image / size).max(FLOOR));
+            x.iter_mut().zip(&*image).for_each(|(x, &image)| *x = (image / size).max(FLOOR));
         }
-        rounding::div_up(rounding::sqrt_up(rounding::add_up(ratio, UNDERFLOW)), self.scale)
+        rounding::mul_up(rounding::sqrt_up(ratio), rounding::sqrt_up(size))
     }
 
     fn end(self, ws: &mut Workspace) {
         ws.give(self.x);
-        ws.give(self.scaled);
+        ws.give(self.image);
         ws.give(self.y);
     }
 }
