@@ -3,7 +3,7 @@
 //! Merging is free tightness: the norm of a product is at most the product of the norms, and that of a sum at most the
 //! sum of theirs.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use lipbound_operators::{Compose, LinearOperator, Selection, Sum, Workspace, rounding};
 
@@ -102,11 +102,12 @@ pub(crate) fn product(maps: &[Affine]) -> Arc<dyn LinearOperator> {
 pub(crate) fn merged(stages: Vec<Stage>) -> Vec<Stage> {
     let mut stages = chains(stages);
     loop {
-        // From the last, so that the places of those to come stay what they are.
-        let fused = (0..stages.len()).rev().filter(|&k| k < stages.len() && fuse_sum(&mut stages, k)).count();
-        if fused == 0 {
+        let before = stages.len();
+        stages = fused_sums(stages);
+        if stages.len() == before {
             return stages;
         }
+        // A sum that is one operator may be the branch of another, with what follows it.
         stages = chains(stages);
     }
 }
@@ -142,62 +143,67 @@ fn chains(stages: Vec<Stage>) -> Vec<Stage> {
     kept
 }
 
-/// Turns stage `k`, if it is a sum of affine branches from one source, into one affine stage.
-fn fuse_sum(stages: &mut Vec<Stage>, k: usize) -> bool {
-    let Some(fork) = fork_of(stages, k) else { return false };
-    let branches = stages[k].inputs.clone();
-    let mut operators: Vec<Arc<dyn LinearOperator>> = Vec::new();
-    let mut constants: Vec<Bias> = Vec::new();
-    for &branch in &branches {
-        if branch == fork {
-            let elements = stages[k].shape.iter().product();
-            operators.push(Arc::new(Selection::identity(elements)));
-            continue;
+/// Turns every sum of affine branches from one source into one affine stage.
+fn fused_sums(stages: Vec<Stage>) -> Vec<Stage> {
+    let mut readers = readers(&stages);
+    let mut slots: Vec<Option<Stage>> = stages.into_iter().map(Some).collect();
+    for k in 0..slots.len() {
+        let Some((fork, operator, bias)) = sum_of_branches(&slots, &readers, k) else { continue };
+        let mut sum = slots[k].take().expect("it is a sum");
+        let mut branches = std::mem::replace(&mut sum.inputs, vec![fork]);
+        // The branches read it, or the sum itself did, once for each; now one stage does.
+        readers[fork] -= branches.len() - 1;
+        branches.retain(|&branch| branch != fork);
+        branches.sort_unstable();
+        sum.action = Action::Affine { maps: vec![Affine { operator, bias }], operator: None, unit: None };
+        let members = std::mem::take(&mut sum.members);
+        for branch in branches {
+            let branch = slots[branch - 1].take().expect("a branch is there");
+            sum.input_shape.clone_from(&branch.input_shape);
+            sum.take_names(branch);
         }
-        let maps = stages[branch - 1].affine_maps().expect("a branch is affine");
-        let Some(constant) = constant_part(maps) else { return false };
-        constants.extend(constant);
-        operators.push(product(maps));
+        sum.members.extend(members);
+        slots[k] = Some(sum);
     }
-    let operator = operators.into_iter().reduce(|a, b| Arc::new(Sum::new(a, b))).expect("a sum has branches");
-    let bias = sum_of(&constants);
-    let mut gone: Vec<usize> = branches.into_iter().filter(|&b| b != fork).map(|b| b - 1).collect();
-    gone.sort_unstable();
-    // From the last, so that places before stay what they are.
-    let mut sum = stages.remove(k);
-    sum.inputs = vec![fork];
-    sum.action = Action::Affine { maps: vec![Affine { operator, bias }], operator: None, unit: None };
-    sum.full_row_norms = OnceLock::new();
-    let names: Vec<Stage> = gone.iter().rev().map(|&s| stages.remove(s)).collect();
-    let mut members = std::mem::take(&mut sum.members);
-    for branch in names.into_iter().rev() {
-        sum.input_shape.clone_from(&branch.input_shape);
-        sum.take_names(branch);
+    let mut place = vec![0];
+    let mut kept: Vec<Stage> = Vec::with_capacity(slots.len());
+    for slot in slots {
+        if let Some(mut stage) = slot {
+            stage.inputs.iter_mut().for_each(|input| *input = place[*input]);
+            kept.push(stage);
+        }
+        place.push(kept.len());
     }
-    sum.members.append(&mut members);
-    let moved = |source: usize| source - gone.iter().filter(|&&s| s + 1 < source).count();
-    sum.inputs[0] = moved(fork);
-    stages.insert(k - gone.len(), sum);
-    for stage in &mut stages[k - gone.len() + 1..] {
-        stage.inputs.iter_mut().for_each(|input| *input = moved(*input));
-    }
-    for stage in &mut stages[..k - gone.len()] {
-        stage.inputs.iter_mut().for_each(|input| *input = moved(*input));
-    }
-    true
+    kept
 }
 
-/// The source from which all branches of a sum come, each by an affine stage that nothing else reads or by itself.
-fn fork_of(stages: &[Stage], k: usize) -> Option<usize> {
-    let Action::Add = stages[k].action else { return None };
-    let readers = readers(stages);
+/// If stage `k` is a sum of branches that come from one source, each by an affine stage that nothing else reads or by
+/// itself: that source, and the sum of the branches as one map.
+fn sum_of_branches(
+    slots: &[Option<Stage>],
+    readers: &[usize],
+    k: usize,
+) -> Option<(usize, Arc<dyn LinearOperator>, Option<Bias>)> {
+    let sum = slots[k].as_ref().filter(|stage| matches!(stage.action, Action::Add))?;
     let behind = |branch: usize| {
-        let stage = &stages[branch.checked_sub(1)?];
-        (readers[branch] == 1 && stage.affine_maps().is_some()).then(|| stage.inputs[0])
+        let stage = slots[branch.checked_sub(1)?].as_ref()?;
+        let maps = stage.affine_maps().filter(|_| readers[branch] == 1)?;
+        Some((stage.inputs[0], maps))
     };
-    let branches = &stages[k].inputs;
-    let fork = branches.iter().find_map(|&branch| behind(branch))?;
-    branches.iter().all(|&branch| branch == fork || behind(branch) == Some(fork)).then_some(fork)
+    let (fork, _) = sum.inputs.iter().find_map(|&branch| behind(branch))?;
+    let mut operators: Vec<Arc<dyn LinearOperator>> = Vec::new();
+    let mut constants: Vec<Bias> = Vec::new();
+    for &branch in &sum.inputs {
+        if branch == fork {
+            operators.push(Arc::new(Selection::identity(sum.shape.iter().product())));
+        } else {
+            let (_, maps) = behind(branch).filter(|(source, _)| *source == fork)?;
+            constants.extend(constant_part(maps)?);
+            operators.push(product(maps));
+        }
+    }
+    let operator = operators.into_iter().reduce(|a, b| Arc::new(Sum::new(a, b)))?;
+    Some((fork, operator, sum_of(&constants)))
 }
 
 /// What a chain of maps makes of zero; the outer `None` where that would take products worth avoiding.
