@@ -2,6 +2,14 @@
 //!
 //! Shapes are those of one example, without a batch dimension: `[channels, height, width]` or `[features]`.
 
+mod arrange;
+mod branches;
+mod transposed;
+
+pub use arrange::{pad2d, permute, reshape, upsample2d};
+pub use branches::{Parts, add, concat, maximum, minimum};
+pub use transposed::{ConvTranspose2dOptions, conv_transpose2d};
+
 use std::sync::Arc;
 
 use lipbound_operators::{Compose, Conv2d, ConvShape, Dense, Diagonal, LinearOperator, Sparse, rounding};
@@ -37,6 +45,18 @@ fn expect_shape(name: &str, tensor: &Tensor, shape: &[usize], why: &str) -> Resu
     } else {
         Err(ModelError::shape(format!("{name} has shape {:?}, but {why} needs {shape:?}", tensor.shape())))
     }
+}
+
+/// The number of elements of an output, if it can have that many.
+fn check_elements(shape: &[usize]) -> Result<usize, ModelError> {
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n > 0 && n < 1 << 31);
+    elements.ok_or_else(|| {
+        ModelError::shape(format!("an output of shape {shape:?} is not possible: it must have 1 to 2^31 - 1 elements"))
+    })
+}
+
+fn linear_map(operator: Arc<dyn LinearOperator>) -> Layer {
+    Layer::Affine(Affine { operator, bias: None })
 }
 
 /// One bias a channel, repeated over `plane` positions.
@@ -394,6 +414,47 @@ pub fn max_pool2d(input: &[usize], options: &MaxPool2dOptions) -> Built {
         ceil_mode: options.ceil_mode,
     })?;
     Ok((Layer::MaxPool(Arc::new(pool)), shape.to_vec()))
+}
+
+/// The largest element of each channel; output shape `[channels, 1, 1]`.
+///
+/// # Errors
+/// If the input is no image.
+pub fn global_max_pool2d(input: &[usize]) -> Built {
+    let [_, height, width] = image(input)?;
+    let kernel = [height, width];
+    let options = MaxPool2dOptions { kernel, stride: [1; 2], padding: [0; 4], dilation: [1; 2], ceil_mode: false };
+    max_pool2d(input, &options)
+}
+
+/// Leaky rectifiers with trained slopes: one for all elements, or one for each channel, the first axis of the input.
+///
+/// # Errors
+/// If there is another number of slopes, or one is out of range.
+pub fn prelu(input: &[usize], weight: &Tensor) -> Built {
+    let channels = *input.first().unwrap_or(&1);
+    if weight.shape() != [1] && weight.shape() != [channels] {
+        return Err(ModelError::shape(format!(
+            "weight has shape {:?}, but an input of shape {input:?} needs [1] or [{channels}]",
+            weight.shape()
+        )));
+    }
+    let slopes = weight.to_f64();
+    check_magnitudes("weight", slopes.iter().copied())?;
+    let units: Vec<Unit> = slopes.into_iter().map(|slope| Unit::LeakyRelu { slope }).collect();
+    let units = match units[..] {
+        [unit] => Units::Same(unit),
+        _ => Units::each(units, input.iter().skip(1).product()),
+    };
+    unit(input, units)
+}
+
+/// `|x|`, which is a leaky rectifier of slope -1.
+///
+/// # Errors
+/// None.
+pub fn abs(input: &[usize]) -> Built {
+    unit(input, Unit::LeakyRelu { slope: -1.0 })
 }
 
 /// Element-wise units.

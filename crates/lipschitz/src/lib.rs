@@ -11,6 +11,7 @@ mod cancellation;
 mod certificate;
 mod check;
 mod claims;
+mod cost;
 mod digest;
 mod document;
 mod error;
@@ -42,15 +43,17 @@ pub use bound::{
 };
 pub use check::{CHECK_STEPS, CheckReport, check};
 pub use claims::{Certificate, StageClaims, WholeClaim};
+pub use cost::Cost;
 pub use digest::{Digest, DigestError};
 pub use document::{Document, DocumentError};
 pub use error::{BoundError, ErrorKind, ModelError};
 pub use layer::{Affine, Bias, Layer};
 pub use layers::{
-    AvgPool2d, BatchNorm2d, Conv2dOptions, MaxPool2dOptions, avg_pool2d, batch_norm2d, conv2d, flatten,
-    global_avg_pool2d, linear, max_pool2d, normalize, sparse, unit,
+    AvgPool2d, BatchNorm2d, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, Parts, abs, add, avg_pool2d,
+    batch_norm2d, concat, conv_transpose2d, conv2d, flatten, global_avg_pool2d, global_max_pool2d, linear, max_pool2d,
+    maximum, minimum, normalize, pad2d, permute, prelu, reshape, sparse, unit, upsample2d,
 };
-pub use network::{Network, NetworkBuilder, Node};
+pub use network::{LayerView, Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};
 pub use result::{
     BoundMonitor, BoundOptions, BoundResult, FunctionalBound, LayerReport, Method, MethodRequest, Quiet, StageKind,

@@ -44,6 +44,8 @@ impl Stage {
     /// Takes in the names of a stage that is merged with it.
     fn take_names(&mut self, mut other: Self) {
         self.members.append(&mut other.members);
+        // A layer may be several maps.
+        self.members.dedup();
         if other.parameters > self.parameters {
             (self.name, self.parameters) = (other.name, other.parameters);
         }
@@ -163,6 +165,7 @@ fn fused_sums(stages: Vec<Stage>) -> Vec<Stage> {
             sum.take_names(branch);
         }
         sum.members.extend(members);
+        sum.members.dedup();
         slots[k] = Some(sum);
     }
     let mut place = vec![0];

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use crate::{Affine, Digest, Layer, ModelError, digest, plan::Plan};
+use crate::{Affine, Digest, Layer, ModelError, Parts, digest, plan::Plan};
 
 /// A layer in its place.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Unique name.
+    /// Name of its layer; layers have different names.
     pub name: String,
     /// What it is called in its model, for people: `conv2d`, `relu`, ...
     pub kind: String,
@@ -21,11 +21,23 @@ pub struct Node {
     pub parameters: usize,
 }
 
+impl Node {
+    /// Units and windows.
+    fn units(&self) -> usize {
+        match self.layer {
+            Layer::Unit(_) | Layer::MaxPool(_) => self.shape.iter().product(),
+            _ => 0,
+        }
+    }
+}
+
 /// A network: one input, nodes in topological order, the last of which is the output.
 #[derive(Debug)]
 pub struct Network {
     input_shape: Vec<usize>,
     nodes: Vec<Node>,
+    /// Where the nodes of each layer end.
+    ends: Vec<usize>,
     plan: Plan,
     digest: OnceLock<Digest>,
 }
@@ -35,6 +47,20 @@ pub struct Network {
 pub struct NetworkBuilder {
     input_shape: Vec<usize>,
     nodes: Vec<Node>,
+    ends: Vec<usize>,
+}
+
+/// A layer as its model has it: one node, or a few behind each other that share its name.
+#[derive(Clone, Debug)]
+pub struct LayerView<'a> {
+    /// The last node.
+    pub node: &'a Node,
+    /// Where its inputs come from: 0 is the network's input, `i + 1` layer `i`.
+    pub inputs: Vec<usize>,
+    /// Trained numbers.
+    pub parameters: usize,
+    /// Units and windows.
+    pub units: usize,
 }
 
 impl NetworkBuilder {
@@ -49,7 +75,7 @@ impl NetworkBuilder {
                 "the input shape must have at least one axis, no zero and fewer than 2^31 elements, got {input_shape:?}"
             )));
         }
-        Ok(Self { input_shape, nodes: Vec::new() })
+        Ok(Self { input_shape, nodes: Vec::new(), ends: Vec::new() })
     }
 
     /// The shape of source `source` (0 the input, `i + 1` node `i`).
@@ -67,21 +93,52 @@ impl NetworkBuilder {
         self.nodes.len()
     }
 
-    /// Adds a node and returns its source number.
+    /// Adds a layer of one node and returns its source number.
     ///
     /// # Errors
     /// If the name is taken, an input does not exist, or the layer does not fit its inputs.
     pub fn push(&mut self, node: Node) -> Result<usize, ModelError> {
-        let place = format!("layer {} '{}' ({})", self.nodes.len(), node.name, node.kind);
-        if let Some(i) = self.nodes.iter().position(|n| n.name == node.name) {
+        let Node { name, kind, layer, inputs, shape, parameters } = node;
+        self.push_parts(&name, &kind, inputs, vec![(layer, shape)], parameters)
+    }
+
+    /// Adds a layer of some nodes: the first reads `inputs`, each of the others the one before it. Returns the source
+    /// number of the last.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_parts(
+        &mut self,
+        name: &str,
+        kind: &str,
+        mut inputs: Vec<usize>,
+        parts: Parts,
+        parameters: usize,
+    ) -> Result<usize, ModelError> {
+        let place = format!("layer {} '{name}' ({kind})", self.ends.len());
+        if let Some(i) = self.ends.iter().position(|&end| self.nodes[end - 1].name == name) {
             return Err(ModelError::model(format!("{place}: the name is already that of layer {i}")));
         }
+        if parts.is_empty() {
+            return Err(ModelError::model(format!("{place}: has no node")));
+        }
+        let last = parts.len() - 1;
+        for (k, (layer, shape)) in parts.into_iter().enumerate() {
+            let parameters = if k == last { parameters } else { 0 };
+            let node = Node { name: name.into(), kind: kind.into(), layer, inputs, shape, parameters };
+            inputs = vec![self.push_node(node).map_err(|error| error.at(&place))?];
+        }
+        self.ends.push(self.nodes.len());
+        Ok(self.nodes.len())
+    }
+
+    fn push_node(&mut self, node: Node) -> Result<usize, ModelError> {
         if let Some(input) = node.inputs.iter().find(|&&i| i > self.nodes.len()) {
-            return Err(ModelError::model(format!("{place}: input {input} does not exist yet")));
+            return Err(ModelError::model(format!("input {input} does not exist yet")));
         }
         let expected = if matches!(node.layer, Layer::Add | Layer::Concat) { node.inputs.len().max(2) } else { 1 };
         if node.inputs.len() != expected {
-            return Err(ModelError::model(format!("{place}: needs {expected} inputs, got {}", node.inputs.len())));
+            return Err(ModelError::model(format!("needs {expected} inputs, got {}", node.inputs.len())));
         }
         let lengths: Vec<usize> = node.inputs.iter().map(|&i| self.shape(i).iter().product()).collect();
         let out: usize = node.shape.iter().product();
@@ -101,7 +158,7 @@ impl NetworkBuilder {
         };
         if !fits {
             return Err(ModelError::shape(format!(
-                "{place}: does not take inputs of {lengths:?} elements to an output of shape {:?}",
+                "does not take inputs of {lengths:?} elements to an output of shape {:?}",
                 node.shape
             )));
         }
@@ -121,15 +178,16 @@ impl NetworkBuilder {
         used[self.nodes.len()] = true;
         for (i, node) in self.nodes.iter().enumerate().rev() {
             if !used[i + 1] {
+                let layer = self.ends.partition_point(|&end| end <= i);
                 return Err(ModelError::model(format!(
-                    "layer {i} '{}' ({}): nothing reads its output",
+                    "layer {layer} '{}' ({}): nothing reads its output",
                     node.name, node.kind
                 )));
             }
             node.inputs.iter().for_each(|&input| used[input] = true);
         }
         let plan = Plan::new(&self.input_shape, &self.nodes);
-        Ok(Network { input_shape: self.input_shape, nodes: self.nodes, plan, digest: OnceLock::new() })
+        Ok(Network { input_shape: self.input_shape, nodes: self.nodes, ends: self.ends, plan, digest: OnceLock::new() })
     }
 }
 
@@ -150,6 +208,29 @@ impl Network {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The layers as their model has them, in topological order.
+    #[must_use]
+    pub fn layers(&self) -> Vec<LayerView<'_>> {
+        let layer_of = |source: usize| {
+            // Other layers read the last node of one.
+            if source == 0 { 0 } else { self.ends.partition_point(|&end| end < source) + 1 }
+        };
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(|&end| {
+                let nodes = &self.nodes[start..end];
+                start = end;
+                LayerView {
+                    node: &nodes[nodes.len() - 1],
+                    inputs: nodes[0].inputs.iter().map(|&input| layer_of(input)).collect(),
+                    parameters: nodes.iter().map(|node| node.parameters).sum(),
+                    units: nodes.iter().map(Node::units).sum(),
+                }
+            })
+            .collect()
     }
 
     /// Multiply-adds of a forward pass.

@@ -76,6 +76,40 @@ fn has_units(stage: &Stage) -> bool {
     }
 }
 
+/// How hard to try for the network up to a stage.
+pub(crate) fn plan_at(network: &Network, index: usize) -> &'static certificate::Plan {
+    let stages = &network.plan().stages;
+    let sets_ranges = |stage: &Stage| has_units(stage) && stage.inputs.contains(&(index + 1));
+    if index + 1 == stages.len() {
+        &FINAL
+    } else if stages.iter().any(sets_ranges) {
+        if network.multiply_adds() <= SMALL { &PREFIX } else { &PREFIX_OF_LARGE }
+    } else {
+        &REPORTED
+    }
+}
+
+/// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, and in a
+/// local bound what the output's stage reads (functionals go on from there), or where it sets the range of units to come.
+/// The first stage's own constant cannot be beaten.
+pub(crate) fn worth_certifying(network: &Network, local: bool) -> Vec<bool> {
+    let stages = &network.plan().stages;
+    let mut wanted = vec![false; stages.len()];
+    if stages.len() < 2 {
+        return wanted;
+    }
+    for (index, stage) in stages.iter().enumerate() {
+        let is_output = index + 1 == stages.len();
+        if (has_units(stage) || is_output) && local {
+            for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
+                wanted[before] = before > 0;
+            }
+        }
+    }
+    wanted[stages.len() - 1] = true;
+    wanted
+}
+
 impl Request<'_> {
     fn certifies(&self) -> bool {
         match self.method {
@@ -85,38 +119,13 @@ impl Request<'_> {
         }
     }
 
-    /// How hard to try for the network up to a stage.
-    fn plan(&self, index: usize) -> &'static certificate::Plan {
-        let stages = &self.network.plan().stages;
-        let sets_ranges = |stage: &Stage| has_units(stage) && stage.inputs.contains(&(index + 1));
-        if index + 1 == stages.len() {
-            &FINAL
-        } else if stages.iter().any(sets_ranges) {
-            if self.network.multiply_adds() <= SMALL { &PREFIX } else { &PREFIX_OF_LARGE }
-        } else {
-            &REPORTED
-        }
-    }
-
-    /// For every stage, whether the constant of the network up to it is worth a certificate: where it is the output, what
-    /// the output's stage reads (functionals go on from there), or where it sets the range of units to come. The first
-    /// stage's own constant cannot be beaten.
+    /// For every stage, whether the network up to it is certified.
     fn certified_stages(&self) -> Vec<bool> {
-        let stages = &self.network.plan().stages;
-        let mut wanted = vec![false; stages.len()];
-        if !self.certifies() || stages.len() < 2 {
-            return wanted;
+        if self.certifies() {
+            worth_certifying(self.network, self.ball.epsilon.is_finite())
+        } else {
+            vec![false; self.network.plan().stages.len()]
         }
-        for (index, stage) in stages.iter().enumerate() {
-            let is_output = index + 1 == stages.len();
-            if (has_units(stage) || is_output) && self.ball.epsilon.is_finite() {
-                for before in stage.inputs.iter().filter_map(|i| i.checked_sub(1)) {
-                    wanted[before] = before > 0;
-                }
-            }
-        }
-        wanted[stages.len() - 1] = true;
-        wanted
     }
 
     fn certifies_functionals(&self) -> bool {
@@ -197,7 +206,7 @@ impl Request<'_> {
                             .or_else(|error| reader.about("the network up to here as a whole", error))?
                     }
                     _ => {
-                        let (plan, search) = (self.plan(index), &mut memory.searches[index]);
+                        let (plan, search) = (plan_at(self.network, index), &mut memory.searches[index]);
                         certify(&increments, plan, ledger.norm_room(), &options, search, monitor, ws)?
                     }
                 };
