@@ -7,13 +7,18 @@ import type { ExecutionContext } from 'ava'
 import {
   InputError,
   LipboundError,
+  abs,
+  add,
   avgPool2d,
   batchNorm2d,
   clip,
+  concat,
   conv2d,
+  convTranspose2d,
   dropout,
   errorTable,
   flatten,
+  graph,
   leakyRelu,
   linear,
   loadModel,
@@ -21,13 +26,18 @@ import {
   maxPool2d,
   norm,
   normalize,
+  pad2d,
+  permute,
+  prelu,
   relu,
   relu6,
+  reshape,
   sequential,
   sparse,
   tensor,
+  upsample2d,
 } from '../dist/index.js'
-import type { ErrorCode, Layer, Network } from '../dist/index.js'
+import type { ErrorCode, GraphBuilder, GraphNode, Layer, Network } from '../dist/index.js'
 import { createDirectory, npy, rawNpy, rawSafetensors, safetensors } from './helpers/files.js'
 
 /** What a caller without a compiler may well do. */
@@ -93,6 +103,11 @@ test('an error has a name, a code, and a stack that leads to the caller', async 
   const caller = async (): Promise<unknown> => await image().bound([[1]], { epsilon: 1 })
   t.regex((await t.throwsAsync(caller())).stack ?? '', /at async caller .*errors\.test\.ts/)
 })
+
+/** A graph, of whatever a caller without a compiler may build. */
+const built = (build: (g: GraphBuilder) => unknown): Network =>
+  graph({ input: [2] }, build as (g: GraphBuilder) => GraphNode)
+const chain = (g: GraphBuilder): GraphNode => g.apply(relu(), g.input)
 
 // Options -------------------------------------------------------------------------------------------------------
 
@@ -169,6 +184,44 @@ const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
   'sparse with a negative index': [
     [/sparse/, /'indices'/, /-1/],
     () => sparse({ indptr: [0, 1], indices: [-1], values: [1] }),
+  ],
+  'convTranspose2d with a negative outputPadding': [
+    [/convTranspose2d/, /'outputPadding'/, /non-negative/, /-1/],
+    () => convTranspose2d({ weight, outputPadding: -1 }),
+  ],
+  'prelu without slopes': [[/prelu/, /'weight'/], () => untyped(prelu)({})],
+  'abs with an option': [[/abs/, /'slope'/], () => untyped(abs)({ slope: 1 })],
+  'add of layers': [[/add/, /object/, /relu/], () => untyped(add)([relu(), relu()])],
+  'concat along a negative axis': [[/concat/, /'axis'/, /non-negative/, /-1/], () => concat({ axis: -1 })],
+  'reshape to a size to be found out': [[/reshape/, /'shape'/, /positive/, /-1/], () => reshape({ shape: [2, -1] })],
+  'permute without axes': [[/permute/, /'axes'/, /undefined/], () => untyped(permute)({})],
+  'pad2d with an infinite value': [[/pad2d/, /'value'/], () => pad2d({ padding: 1, value: Infinity })],
+  'pad2d without padding': [[/pad2d/, /'padding'/], () => untyped(pad2d)({})],
+  'upsample2d by one and a half': [[/upsample2d/, /'scale'/, /1\.5/], () => upsample2d({ scale: 1.5 })],
+  'graph without a builder': [[/graph: build/, /function/, /undefined/], () => untyped(graph)({ input: [2] })],
+  'graph without an input shape': [[/graph/, /'input'/], () => untyped(graph)({}, chain)],
+  'graph of a constructor': [[/apply/, /relu\(\)/], () => built((g) => untyped(g.apply.bind(g))(relu, g.input))],
+  'graph with a layer for a node': [
+    [/input 0 of 'relu1' \(relu\)/, /node of this graph/, /g\.input/, /type: 'abs'/],
+    () => built((g) => untyped(g.apply.bind(g))(relu(), abs())),
+  ],
+  'graph with a list for nodes': [
+    [/input 0 of 'both' \(add\)/, /node of this graph/],
+    () => built((g) => untyped(g.apply.bind(g))(add({ name: 'both' }), [g.input, g.input])),
+  ],
+  'graph with a chain of one layer that is no list': [
+    [/chain/, /array of layers/],
+    () => built((g) => untyped(g.chain.bind(g))(relu(), g.input)),
+  ],
+  'graph with a chain from nowhere': [[/chain/, /node/], () => built((g) => untyped(g.chain.bind(g))([relu()]))],
+  'graph whose builder returns nothing': [
+    [/what build returns/, /node of this graph/, /undefined/],
+    () => built((g) => void g.apply(relu(), g.input)),
+  ],
+  'graph whose builder returns a layer': [[/what build returns/, /node/, /'relu'/], () => built(() => relu())],
+  'graph whose builder is async': [
+    [/what build returns/, /async/],
+    () => built((g) => Promise.resolve(g.apply(relu(), g.input))),
   ],
   'tensor of words': [[/tensor/, /data\[1\]/, /'x'/], () => untyped(tensor)([2], [1, 'x'])],
   'tensor of nothing': [[/tensor/, /data/, /undefined/], () => untyped(tensor)([2])],
@@ -443,6 +496,46 @@ const badShapes: Record<string, [culprits: RegExp[], act: () => unknown]> = {
     [/functionals\[0\]/, /2 outputs/, /got 3/],
     () => identity().globalBound({ functionals: [[1, 0, 0]] }),
   ],
+  'a sum of branches that do not meet': [
+    [/layer 2 'sum' \(add\)/, /equal shape/, /'narrow' \[2\]/, /'input' \[3\]/],
+    () =>
+      graph({ input: [3] }, (g) => {
+        const narrow = g.apply(linear23('narrow'), g.input)
+        return g.apply(add({ name: 'sum' }), g.apply(relu(), narrow), g.input, narrow)
+      }),
+  ],
+  'branches behind each other that differ elsewhere': [
+    [/concat1/, /axis 0 only/, /'input' \[1, 4, 4\]/, /'max_pool2d1' \[1, 2, 2\]/],
+    () => graph({ input: [1, 4, 4] }, (g) => g.apply(concat(), g.input, g.apply(maxPool2d({ kernel: 2 }), g.input))),
+  ],
+  'an axis that is not there': [
+    [/concat1/, /axis/, /0 to 0/, /got 1/],
+    () => graph({ input: [2] }, (g) => g.apply(concat({ axis: 1 }), g.input, g.input)),
+  ],
+  'a shape of other size': [
+    [/reshape1/, /4 elements/, /\[3, 2\]/],
+    () => sequential({ input: [4] }, [reshape({ shape: [3, 2] })]),
+  ],
+  'an order that names an axis twice': [
+    [/permute1/, /each of the 3 axes/, /\[0, 1, 1\]/],
+    () => sequential({ input: [1, 2, 2] }, [permute({ axes: [0, 1, 1] })]),
+  ],
+  'slopes for other channels': [
+    [/prelu1/, /\[2\]/, /\[1\] or \[3\]/],
+    () => sequential({ input: [3, 1, 1] }, [prelu({ weight: [1, 2] })]),
+  ],
+  'a transposed convolution of other channels': [
+    [/conv_transpose2d1/, /2 input channels|needs 1/, /\[2, 2, 2\]/],
+    () => sequential({ input: [2, 2, 2] }, [convTranspose2d({ weight })]),
+  ],
+  'a transposed convolution that pads too much': [
+    [/output_padding/, /less than the stride/, /got 2/],
+    () => sequential({ input: [1, 2, 2] }, [convTranspose2d({ weight, stride: 2, outputPadding: 2 })]),
+  ],
+  'a transposed convolution that cuts everything off': [
+    [/conv_transpose2d1/, /height of -1/],
+    () => sequential({ input: [1, 1, 2] }, [convTranspose2d({ weight, padding: [1, 0] })]),
+  ],
   'a norm over an input that does not fit': [[/linear/, /3/, /2/], () => norm(linear23(), { input: [2] })],
 }
 
@@ -496,6 +589,77 @@ const badModels: Record<string, [culprits: RegExp[], act: () => unknown]> = {
     [/clip1/, /min/, /"0"/],
     () => sequential({ input: [2] }, [handmade('clip', { min: '0' })]),
   ],
+  'a sum in a chain': [
+    [/add1/, /two or more/, /1: 'relu1'/],
+    () => sequential({ input: [2] }, [relu(), handmade('add')]),
+  ],
+  'a layer called input': [
+    [/layer 0 'input' \(relu\)/, /network's input/],
+    () => sequential({ input: [2] }, [relu({ name: 'input' })]),
+  ],
+  'a graph of nothing': [[/graph/, /empty/], () => built((g) => g.input)],
+  'a graph with a node that nothing reads': [
+    [/'relu1' \(relu\)/, /nothing reads/, /output, 'end'/],
+    () =>
+      built((g) => {
+        g.apply(relu(), g.input)
+        return g.apply(relu({ name: 'end' }), g.input)
+      }),
+  ],
+  'a graph whose output is not its end': [
+    [/nothing reads 'end' \(abs\)/],
+    () =>
+      built((g) => {
+        const middle = g.apply(relu(), g.input)
+        g.apply(abs({ name: 'end' }), middle)
+        return middle
+      }),
+  ],
+  'a graph with two nodes of one name': [
+    [/'twin'/, /\(abs\)/, /\(relu\)/],
+    () => built((g) => g.apply(abs({ name: 'twin' }), g.apply(relu({ name: 'twin' }), g.input))),
+  ],
+  'a graph with a node of the name another gets': [
+    [/'relu2'/],
+    () => built((g) => g.apply(relu(), g.apply(relu({ name: 'relu2' }), g.input))),
+  ],
+  'a graph with a node called input': [
+    [/'input'/, /graph's input/, /abs/],
+    () => built((g) => g.apply(abs({ name: 'input' }), g.input)),
+  ],
+  'a graph with the node of another': [
+    [/input 1 of 'add1' \(add\)/, /'foreign' of another graph/],
+    () => {
+      let foreign: GraphNode | undefined
+      graph({ input: [2] }, (g) => (foreign = g.apply(relu({ name: 'foreign' }), g.input)))
+      return built((g) => untyped(g.apply.bind(g))(add(), g.input, foreign))
+    },
+  ],
+  'a graph that returns the node of another': [
+    [/what build returns/, /another graph/],
+    () => {
+      let foreign: unknown
+      built((g) => (foreign = chain(g)))
+      return built(() => foreign)
+    },
+  ],
+  'a sum of one node': [
+    [/'add1' \(add\)/, /two nodes or more/, /1: 'input'/],
+    () => built((g) => untyped(g.apply.bind(g))(add(), g.input)),
+  ],
+  'a unit of two nodes': [
+    [/'relu1'/, /one node/, /2: 'input', 'input'/],
+    () => built((g) => untyped(g.apply.bind(g))(relu(), g.input, g.input)),
+  ],
+  'a unit of no node': [[/'relu1'/, /got none/], () => built((g) => untyped(g.apply.bind(g))(relu()))],
+  'a graph that goes on after its end': [
+    [/after the function/],
+    () => {
+      let builder: GraphBuilder | undefined
+      built((g) => ((builder = g), chain(g)))
+      return builder?.apply(abs(), builder.input)
+    },
+  ],
   'two layers of one name': [
     [/twin/],
     () => sequential({ input: [2] }, [relu({ name: 'twin' }), relu({ name: 'twin' })]),
@@ -527,6 +691,8 @@ const architecture = {
   weights: 'honest.safetensors',
   layers: [{ type: 'linear', name: 'dense', weight: 'dense.weight' }],
 }
+/** The architecture with other layers. */
+const withLayers = (...layers: object[]): string => JSON.stringify({ ...architecture, layers })
 const honest = safetensors({ 'dense.weight': { shape: [1, 2], data: new Float32Array([3, 4]) } })
 files.write('honest.safetensors', honest)
 
@@ -549,6 +715,60 @@ const badArchitectures: Record<string, [code: ErrorCode, culprits: RegExp[], con
     JSON.stringify({ ...architecture, layers: [{ type: 'softmax' }] }),
   ],
   'with an unknown field': ['ERR_LIPBOUND_MODEL', [/inputs/], JSON.stringify({ ...architecture, inputs: [2] })],
+  'with a layer that reads one that is not there': [
+    'ERR_LIPBOUND_MODEL',
+    [/layer 1 'b' \(relu\)/, /'c'/, /'input', 'a'/],
+    withLayers({ type: 'relu', name: 'a' }, { type: 'relu', name: 'b', inputs: ['c'] }),
+  ],
+  'with a layer that reads a later one': [
+    'ERR_LIPBOUND_MODEL',
+    [/layer 0 'a' \(add\)/, /'b'/, /later layer 1/, /earlier/],
+    withLayers({ type: 'add', name: 'a', inputs: ['input', 'b'] }, { type: 'relu', name: 'b' }),
+  ],
+  'with a layer that reads itself': [
+    'ERR_LIPBOUND_MODEL',
+    [/'a' \(add\)/, /itself/],
+    withLayers({ type: 'add', name: 'a', inputs: ['input', 'a'] }),
+  ],
+  'with inputs that are numbers': [
+    'ERR_LIPBOUND_MODEL',
+    [/inputs/, /strings/, /\[0\]/],
+    withLayers({ type: 'relu', inputs: [0] }),
+  ],
+  'with a layer of no inputs': [
+    'ERR_LIPBOUND_MODEL',
+    [/relu1/, /one layer/, /0/],
+    withLayers({ type: 'relu', inputs: [] }),
+  ],
+  'with a unit of two inputs': [
+    'ERR_LIPBOUND_MODEL',
+    [/relu1/, /one layer/, /2: 'input', 'input'/],
+    withLayers({ type: 'relu', inputs: ['input', 'input'] }),
+  ],
+  'with a layer that nothing reads': [
+    'ERR_LIPBOUND_MODEL',
+    [/layer 0 'a' \(relu\)/, /nothing reads/],
+    withLayers({ type: 'relu', name: 'a' }, { type: 'relu', inputs: 'input' }),
+  ],
+  'with two layers of one name': [
+    'ERR_LIPBOUND_MODEL',
+    [/layer 1 'a' \(abs\)/, /already that of layer 0/],
+    withLayers({ type: 'relu', name: 'a' }, { type: 'abs', name: 'a' }),
+  ],
+  'with an output that is not there': [
+    'ERR_LIPBOUND_MODEL',
+    [/'output'/, /'logits'/, /'dense'/],
+    JSON.stringify({ ...architecture, output: 'logits' }),
+  ],
+  'with an output before which a layer is not read': [
+    'ERR_LIPBOUND_MODEL',
+    [/layer 0 'a'/, /nothing reads/],
+    JSON.stringify({
+      ...architecture,
+      output: 'b',
+      layers: [{ type: 'relu', name: 'a' }, { type: 'relu', name: 'b', inputs: 'input' }, { type: 'relu' }],
+    }),
+  ],
   'with an unknown field in a layer': [
     'ERR_LIPBOUND_MODEL',
     [/dense/, /0/, /weigth/],

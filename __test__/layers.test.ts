@@ -3,20 +3,29 @@ import test from 'ava'
 import fc from 'fast-check'
 
 import {
+  abs,
   avgPool2d,
   clip,
   conv2d,
+  convTranspose2d,
   flatten,
+  globalMaxPool2d,
   leakyRelu,
   linear,
   maxPool2d,
   normalize,
+  pad2d,
+  permute,
+  prelu,
   relu,
   relu6,
+  reshape,
   sequential,
   sparse,
   tensor,
+  upsample2d,
 } from '../dist/index.js'
+import type { Layer } from '../dist/index.js'
 import { build, networkPlans, realise } from './helpers/networks.js'
 import { createRandom } from './helpers/random.js'
 import { forward } from './helpers/reference.js'
@@ -182,6 +191,95 @@ test('a clip counts its units as still, stable and unstable, at the cap as well 
 const identity = (size: number): number[][] =>
   Array.from({ length: size }, (_, row) => Array.from({ length: size }, (_, column) => (row === column ? 1 : 0)))
 
+/** What a layer makes of an input, and of what shape. */
+async function through(layer: Layer, shape: number[], entries: number[]): Promise<[shape: number[], data: number[]]> {
+  using network = sequential({ input: shape }, [layer])
+  const output = await network.evaluate(tensor(shape, entries))
+  return [[...output.shape], [...output.data]]
+}
+
+test('a transposed convolution adds a multiple of its kernel for every pixel', async (t) => {
+  const weight = [[[[1, 10, 100]]]]
+  t.deepEqual(await through(convTranspose2d({ weight, bias: [0.5] }), [1, 1, 2], [1, 2]), [
+    [1, 1, 4],
+    [1.5, 12.5, 120.5, 200.5],
+  ])
+  t.deepEqual(await through(convTranspose2d({ weight, stride: [1, 2], outputPadding: [0, 1] }), [1, 1, 2], [1, 2]), [
+    [1, 1, 6],
+    [1, 10, 102, 20, 200, 0],
+  ])
+  t.deepEqual(await through(convTranspose2d({ weight, padding: [0, 1, 0, 2], dilation: 2 }), [1, 1, 2], [1, 2]), [
+    [1, 1, 3],
+    [2, 10, 20],
+  ])
+  // Two groups: each channel has its own kernel.
+  const grouped = convTranspose2d({
+    weight: [
+      [[[1]], [[2]]],
+      [[[3]], [[4]]],
+    ],
+    groups: 2,
+  })
+  t.deepEqual(await through(grouped, [2, 1, 1], [1, 10]), [
+    [4, 1, 1],
+    [1, 2, 30, 40],
+  ])
+})
+
+test('a trained slope is for all channels or for one', async (t) => {
+  t.deepEqual(await through(prelu({ weight: [0.5] }), [2, 1, 2], [-2, 2, -4, 4]), [
+    [2, 1, 2],
+    [-1, 2, -2, 4],
+  ])
+  t.deepEqual(await through(prelu({ weight: [0.5, -1] }), [2, 1, 2], [-2, 2, -4, 4]), [
+    [2, 1, 2],
+    [-1, 2, 4, 4],
+  ])
+  t.deepEqual(await through(abs(), [3], [-2, 0, 3]), [[3], [2, 0, 3]])
+})
+
+test('layers that put pixels elsewhere', async (t) => {
+  const pixels = [1, 2, 3, 4, 5, 6]
+  t.deepEqual(await through(permute({ axes: [2, 0, 1] }), [1, 2, 3], pixels), [
+    [3, 1, 2],
+    [1, 4, 2, 5, 3, 6],
+  ])
+  t.deepEqual(await through(reshape({ shape: [3, 2] }), [1, 2, 3], pixels), [[3, 2], pixels])
+  t.deepEqual(await through(pad2d({ padding: [1, 0, 0, 1] }), [1, 1, 2], [1, 2]), [
+    [1, 2, 3],
+    [0, 0, 0, 1, 2, 0],
+  ])
+  t.deepEqual(await through(pad2d({ padding: [0, 1], value: -1 }), [1, 1, 2], [1, 2]), [
+    [1, 1, 4],
+    [-1, 1, 2, -1],
+  ])
+  t.deepEqual(await through(upsample2d({ scale: [2, 1] }), [1, 2, 2], [1, 2, 3, 4]), [
+    [1, 4, 2],
+    [1, 2, 1, 2, 3, 4, 3, 4],
+  ])
+  t.deepEqual(await through(globalMaxPool2d(), [2, 1, 3], [1, 5, 2, -3, -2, -9]), [
+    [2, 1, 1],
+    [5, -2],
+  ])
+})
+
+test('the constants of these layers are those of the maps they are', async (t) => {
+  const upper = async (layer: Layer, shape: number[]): Promise<number> => {
+    using network = sequential({ input: shape }, [layer])
+    return (await network.globalBound({ guarantee: 'deterministic' })).upper
+  }
+  const close = (value: number, expected: number): void => {
+    t.true(value >= expected && value < expected * (1 + 1e-9), `${value}, expected ${expected}`)
+  }
+  close(await upper(upsample2d({ scale: [2, 3] }), [2, 3, 3]), Math.sqrt(6))
+  close(await upper(permute({ axes: [1, 2, 0] }), [2, 3, 4]), 1)
+  close(await upper(pad2d({ padding: 1, value: 3 }), [2, 3, 3]), 1)
+  close(await upper(prelu({ weight: [0.5, -3] }), [2, 1, 1]), 3)
+  close(await upper(abs(), [4]), 1)
+  // One pixel: the kernel as a vector.
+  close(await upper(convTranspose2d({ weight: [[[[3, 0, 4]]]] }), [1, 1, 1]), 5)
+})
+
 test('weights of single precision are taken as they are', async (t) => {
   const weight = tensor([1, 1], new Float32Array([0.1]))
   using network = sequential({ input: [1] }, [linear({ weight })])
@@ -218,4 +316,20 @@ test('the summary tells names, shapes, parameters and units', (t) => {
       [4, 'linear1', 'linear', [2], [1], 2],
     ],
   )
+  t.deepEqual(
+    layers.map((layer) => layer.inputs),
+    [['input'], ['conv2d1'], ['rectifier'], ['max_pool2d1'], ['flatten1']],
+  )
+})
+
+test('the summary predicts what bounds cost', (t) => {
+  using network = sequential({ input: [100] }, [
+    linear({ weight: tensor([200, 100], new Float64Array(20_000)) }),
+    relu(),
+    linear({ weight: tensor([10, 200], new Float64Array(2000)) }),
+  ])
+  const { forward, layerwise, certificate } = network.summary.cost
+  t.is(forward, 22_000)
+  t.true(layerwise > 10 * forward && layerwise < 1000 * forward)
+  t.true(certificate > layerwise && certificate < 1e5 * forward)
 })

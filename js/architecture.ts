@@ -3,7 +3,7 @@
  * The format is the one of model files, so that a network has one description wherever it comes from.
  */
 import { InputError } from './errors.js'
-import type { Layer } from './layers.js'
+import type { BranchLayer, Layer } from './layer.js'
 import type { NativeTensor } from './native.js'
 import { argumentError } from './options.js'
 import { isTensor, toNative } from './tensor.js'
@@ -18,11 +18,26 @@ export interface Described {
   readonly tensors: NativeTensor[]
 }
 
-/** Describes a whole network. */
+/** A layer in its place. */
+export interface Placed {
+  /** What it is. */
+  readonly layer: Layer | BranchLayer
+  /** What messages call it. */
+  readonly place: string
+  /** Its name, where that is not for the layer or the native part to say. */
+  readonly name?: string
+  /** Names of the layers it reads. If absent, it reads the one before it. */
+  readonly inputs?: readonly string[]
+}
+
+/** What layers call the network's input. */
+export const INPUT = 'input'
+
+/** Describes a whole network, whose output is that of the last layer. */
 export function describeNetwork(
   input: readonly number[],
   name: string | undefined,
-  layers: readonly Layer[],
+  layers: readonly Placed[],
 ): Described {
   const store = new TensorStore()
   const document = {
@@ -30,7 +45,7 @@ export function describeNetwork(
     version: 1,
     name,
     input,
-    layers: layers.map((layer, index) => describeLayer(layer, `layers[${index}]`, store)),
+    layers: layers.map((placed) => describeLayer(placed, store)),
   }
   return { json: JSON.stringify(document), ...store.contents() }
 }
@@ -38,11 +53,11 @@ export function describeNetwork(
 /** Describes one layer by itself. */
 export function describeSingleLayer(layer: Layer): Described {
   const store = new TensorStore()
-  return { json: JSON.stringify(describeLayer(layer, 'layer', store)), ...store.contents() }
+  return { json: JSON.stringify(describeLayer({ layer, place: 'layer' }, store)), ...store.contents() }
 }
 
 /** Whether a value can be one of the layers the constructors give; what it says is checked by the native part. */
-export function isLayer(value: unknown): value is Layer {
+export function isLayer(value: unknown): value is Layer | BranchLayer {
   return (
     typeof value === 'object' &&
     value !== null &&
@@ -63,15 +78,20 @@ export function checkLayers(layers: unknown, where: string): readonly Layer[] {
     throw new InputError('ERR_LIPBOUND_MODEL', `${where}: the network is empty; it needs at least one layer`)
   }
   layers.forEach((layer: unknown, index) => {
-    if (!isLayer(layer)) {
-      const hint = typeof layer === 'function' ? ` (call it: ${layer.name}())` : ''
-      throw argumentError(`${where}: layers[${index}]`, `a layer, such as relu() gives${hint}`, layer)
-    }
+    checkLayer(layer, `${where}: layers[${index}]`)
   })
   return layers as readonly Layer[]
 }
 
-function describeLayer(layer: Layer, place: string, store: TensorStore): Record<string, unknown> {
+/** Checks one layer. */
+export function checkLayer(layer: unknown, subject: string): asserts layer is Layer | BranchLayer {
+  if (isLayer(layer)) return
+  const hint = typeof layer === 'function' ? ` (call it: ${layer.name}())` : ''
+  throw argumentError(subject, `a layer, such as relu() gives${hint}`, layer)
+}
+
+function describeLayer(placed: Placed, store: TensorStore): Record<string, unknown> {
+  const { layer, place, name: givenName = layer.name, inputs } = placed
   const references = Object.entries(layer.tensors).map(([field, tensor]) => {
     // By place and not by the layer's name, which the native part has yet to find unique.
     const name = `${place}.${field}`
@@ -84,7 +104,13 @@ function describeLayer(layer: Layer, place: string, store: TensorStore): Record<
     const wrong = numbers.find((entry) => !Number.isFinite(entry))
     if (wrong !== undefined) throw argumentError(`${place}: attribute '${field}'`, 'finite', wrong)
   }
-  return { ...layer.attributes, ...Object.fromEntries(references), type: layer.type, name: layer.name }
+  return {
+    ...layer.attributes,
+    ...Object.fromEntries(references),
+    type: layer.type,
+    name: givenName,
+    ...(inputs && { inputs }),
+  }
 }
 
 class TensorStore {

@@ -14,40 +14,57 @@ export type { Certificate, CheckOptions, StageClaims, WholeClaim } from './certi
 export { norm } from './norm.js'
 export type { NormComputation, NormOptions } from './norm.js'
 
+export { graph } from './graph.js'
+export type { GraphBuilder, GraphNode, GraphOptions } from './graph.js'
+
 export {
+  abs,
   avgPool2d,
   batchNorm2d,
   clip,
   conv2d,
+  convTranspose2d,
   dropout,
-  flatten,
   globalAvgPool2d,
+  globalMaxPool2d,
   leakyRelu,
   linear,
   maxPool2d,
   normalize,
+  prelu,
   relu,
   relu6,
   sparse,
 } from './layers.js'
 export type {
-  Attribute,
   AvgPool2dOptions,
   BatchNorm2dOptions,
   ClipOptions,
   Conv2dOptions,
+  ConvTranspose2dOptions,
   DropoutOptions,
+  LeakyReluOptions,
+  LinearOptions,
+  MaxPool2dOptions,
+  NormalizeOptions,
+  PreluOptions,
+  SparseOptions,
+} from './layers.js'
+export { flatten, pad2d, permute, reshape, upsample2d } from './rearranging.js'
+export type { Pad2dOptions, PermuteOptions, ReshapeOptions, Upsample2dOptions } from './rearranging.js'
+export { add, concat, maximum, minimum } from './branches.js'
+export type { ConcatOptions } from './branches.js'
+export type {
+  Attribute,
+  BranchLayer,
+  BranchLayerType,
   Layer,
   LayerOptions,
   LayerType,
-  LeakyReluOptions,
-  LinearOptions,
+  Margin,
   Margins,
-  MaxPool2dOptions,
-  NormalizeOptions,
   Sizes,
-  SparseOptions,
-} from './layers.js'
+} from './layer.js'
 
 export { loadTensor, tensor } from './tensor.js'
 export type { NestedNumbers, Tensor, TensorLike } from './tensor.js'
@@ -70,6 +87,7 @@ export type {
   NetworkSummary,
   NormMethod,
   NormResult,
+  PredictedCost,
   Progress,
   Termination,
 } from './results.js'

@@ -4,10 +4,13 @@
  *
  * Shapes are written without a batch dimension: images are `[channels, height, width]`.
  */
+import { layer, naming } from './layer.js'
+import type { Layer, LayerOptions, Margin, Margins, Sizes, SpecificationOf } from './layer.js'
 import {
   argumentError,
   finite,
   flag,
+  margin,
   margins,
   nonNegative,
   number,
@@ -16,53 +19,9 @@ import {
   parseOptions,
   positiveInteger,
   sizes,
-  text,
 } from './options.js'
 import { toTensor } from './tensor.js'
 import type { Tensor, TensorLike } from './tensor.js'
-
-/** The types of layer there are, as the architecture format names them. */
-export type LayerType =
-  | 'normalize'
-  | 'conv2d'
-  | 'linear'
-  | 'sparse'
-  | 'batch_norm2d'
-  | 'relu'
-  | 'leaky_relu'
-  | 'clip'
-  | 'max_pool2d'
-  | 'avg_pool2d'
-  | 'global_avg_pool2d'
-  | 'flatten'
-  | 'dropout'
-
-/** The value of an attribute of a layer. */
-export type Attribute = number | boolean | readonly number[]
-
-/** A layer as plain data. Make one with the constructors of this module. */
-export interface Layer {
-  /** What kind of layer it is. */
-  readonly type: LayerType
-  /** Its name in reports and messages; if absent, its type with a count, such as `conv2d1`. */
-  readonly name?: string
-  /** Its numbers and switches, named as in the architecture format. */
-  readonly attributes: Readonly<Record<string, Attribute>>
-  /** Its weights, by field of the architecture format. */
-  readonly tensors: Readonly<Record<string, Tensor>>
-}
-
-/** What every layer takes. */
-export interface LayerOptions {
-  /** Name of the layer in reports and messages, unique in its network. Default: its type with a count. */
-  name?: string | undefined
-}
-
-/** One size for both directions, or `[height, width]`, in pixels. */
-export type Sizes = number | readonly [height: number, width: number]
-
-/** Pixels added on all sides, `[vertical, horizontal]`, or on each side by itself. */
-export type Margins = Sizes | readonly [top: number, left: number, bottom: number, right: number]
 
 /** Options of {@link conv2d}. */
 export interface Conv2dOptions extends LayerOptions {
@@ -74,6 +33,24 @@ export interface Conv2dOptions extends LayerOptions {
   stride?: Sizes | undefined
   /** Zeros put around the image. Default 0. */
   padding?: Margins | undefined
+  /** Distance between neighbouring taps of the kernel. Default 1. */
+  dilation?: Sizes | undefined
+  /** Number of groups of channels that do not see each other; divides both channel counts. Default 1. */
+  groups?: number | undefined
+}
+
+/** Options of {@link convTranspose2d}. */
+export interface ConvTranspose2dOptions extends LayerOptions {
+  /** Kernel, `[in, out / groups, height, width]`, as PyTorch has it. */
+  weight: TensorLike
+  /** One number for each output channel, `[out]`. Default: none. */
+  bias?: TensorLike | undefined
+  /** Distance of the copies of the kernel. Default 1. */
+  stride?: Sizes | undefined
+  /** What is cut off the output on each side. Default 0. */
+  padding?: Margins | undefined
+  /** What is added to the output at the bottom and on the right, less than the stride or the dilation. Default 0. */
+  outputPadding?: Margin | undefined
   /** Distance between neighbouring taps of the kernel. Default 1. */
   dilation?: Sizes | undefined
   /** Number of groups of channels that do not see each other; divides both channel counts. Default 1. */
@@ -104,6 +81,12 @@ export interface SparseOptions extends LayerOptions {
 export interface LeakyReluOptions extends LayerOptions {
   /** Slope for negative inputs. Default 0.01. */
   negativeSlope?: number | undefined
+}
+
+/** Options of {@link prelu}. */
+export interface PreluOptions extends LayerOptions {
+  /** Slope for negative inputs: one for each channel, `[channels]`, or one for all, `[1]`. */
+  weight: TensorLike
 }
 
 /** Options of {@link clip}. At least one of the ends is needed. */
@@ -170,8 +153,6 @@ export interface NormalizeOptions extends LayerOptions {
   std: ArrayLike<number>
 }
 
-const naming = { name: optional(text) }
-
 /**
  * A 2-D convolution (cross-correlation, as in PyTorch) of `[in, height, width]`.
  *
@@ -192,6 +173,29 @@ export function conv2d(options: Conv2dOptions): Layer {
     groups: optional(positiveInteger),
   } satisfies SpecificationOf<Conv2dOptions>)
   return layer('conv2d', name, attributes, { weight, bias })
+}
+
+/**
+ * A transposed 2-D convolution of `[in, height, width]`: every pixel adds its multiple of the kernel to the output, at
+ * `stride` times its place.
+ *
+ * Gives `[out, h, w]`, `h = (height - 1) * stride - top - bottom + dilation * (kernelHeight - 1) + outputPadding + 1`
+ * and `w` likewise.
+ *
+ * @throws {@link InputError} as {@link conv2d} does
+ */
+export function convTranspose2d(options: ConvTranspose2dOptions): Layer {
+  const { name, weight, bias, outputPadding, ...attributes } = parseOptions('convTranspose2d', options, {
+    ...naming,
+    weight: toTensor,
+    bias: optional(toTensor),
+    stride: optional(sizes),
+    padding: optional(margins),
+    outputPadding: optional(margin),
+    dilation: optional(sizes),
+    groups: optional(positiveInteger),
+  } satisfies SpecificationOf<ConvTranspose2dOptions>)
+  return layer('conv_transpose2d', name, { ...attributes, output_padding: outputPadding }, { weight, bias })
 }
 
 /**
@@ -256,6 +260,26 @@ export function leakyRelu(options: LeakyReluOptions = {}): Layer {
 }
 
 /**
+ * The leaky rectifier with trained slopes: `x` where it is positive, `weight * x` elsewhere, with a weight for each
+ * channel (the first axis of the input) or one for all. The shape stays.
+ *
+ * @throws {@link InputError} as {@link conv2d} does
+ */
+export function prelu(options: PreluOptions): Layer {
+  const { name, weight } = parseOptions('prelu', options, {
+    ...naming,
+    weight: toTensor,
+  } satisfies SpecificationOf<PreluOptions>)
+  return layer('prelu', name, {}, { weight })
+}
+
+/** The magnitude `|x|`, unit by unit. The shape stays. */
+export function abs(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('abs', options, naming satisfies SpecificationOf<LayerOptions>)
+  return layer('abs', name)
+}
+
+/**
  * Cuts values off, unit by unit: `min(max(x, min), max)`, as `Clip` in ONNX and `Hardtanh` in PyTorch. The shape stays.
  *
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT`
@@ -301,6 +325,12 @@ export function maxPool2d(options: MaxPool2dOptions): Layer {
   return layer('max_pool2d', name, { ...attributes, ceil_mode: ceilMode })
 }
 
+/** The largest pixel of each channel: `[channels, height, width]` to `[channels, 1, 1]`. */
+export function globalMaxPool2d(options: LayerOptions = {}): Layer {
+  const { name } = parseOptions('globalMaxPool2d', options, naming satisfies SpecificationOf<LayerOptions>)
+  return layer('global_max_pool2d', name)
+}
+
 /**
  * The mean of each window, channel by channel: `[channels, height, width]` to `[channels, h, w]`.
  *
@@ -342,12 +372,6 @@ export function batchNorm2d(options: BatchNorm2dOptions): Layer {
   return layer('batch_norm2d', name, { eps }, { weight, bias, running_mean: runningMean, running_var: runningVar })
 }
 
-/** Gives the input's entries, in row-major order, as a vector. */
-export function flatten(options: LayerOptions = {}): Layer {
-  const { name } = parseOptions('flatten', options, naming satisfies SpecificationOf<LayerOptions>)
-  return layer('flatten', name)
-}
-
 /** Dropout, which does nothing after training. The shape stays. */
 export function dropout(options: DropoutOptions = {}): Layer {
   const { name, p } = parseOptions('dropout', options, {
@@ -370,28 +394,6 @@ export function normalize(options: NormalizeOptions): Layer {
     std: numbers('a finite number > 0', (value) => Number.isFinite(value) && value > 0),
   } satisfies SpecificationOf<NormalizeOptions>)
   return layer('normalize', name, { mean: [...mean], std: [...std] })
-}
-
-/** Makes the compiler insist on a check for every option there is, and on no other. */
-type SpecificationOf<Options> = Record<keyof Options, (value: unknown, subject: string) => unknown>
-
-function layer(
-  type: LayerType,
-  name: string | undefined,
-  attributes: Readonly<Record<string, Attribute | undefined>> = {},
-  tensors: Readonly<Record<string, Tensor | undefined>> = {},
-): Layer {
-  return {
-    type,
-    ...(name === undefined ? {} : { name }),
-    attributes: present(attributes),
-    tensors: present(tensors),
-  }
-}
-
-/** Without what was left out, so that defaults are told in one place only: the native part. */
-function present<Value>(record: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
-  return Object.fromEntries(Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== undefined))
 }
 
 /** The entries of a sparse matrix, of which there may be none. */

@@ -1,11 +1,12 @@
 /** Networks, and the bounds of their Lipschitz constants. */
 import { checkLayers, describeNetwork } from './architecture.js'
+import type { Described } from './architecture.js'
 import { run, throwIfAborted } from './cancellation.js'
 import type { RunOptions } from './cancellation.js'
 import { certificateText, withCertificate } from './certificate.js'
 import type { Certificate, CheckOptions } from './certificate.js'
 import { InputError, fromNative } from './errors.js'
-import type { Layer } from './layers.js'
+import type { Layer } from './layer.js'
 import { native } from './native.js'
 import type { NativeBoundOptions, NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
@@ -74,7 +75,7 @@ export interface BoundOptions extends NormComputation, RunOptions {
 /**
  * A network, held in native memory.
  *
- * Made by {@link sequential} or `loadModel`. Memory is freed when the object is collected, or at once by
+ * Made by {@link sequential}, `graph` or `loadModel`. Memory is freed when the object is collected, or at once by
  * {@link Network.dispose}; `using net = ...` does that at the end of the block.
  */
 export class Network {
@@ -227,7 +228,7 @@ export class Network {
 }
 
 /**
- * Makes a network of layers, each fed by the one before it.
+ * Makes a network of layers, each fed by the one before it. For branches there is `graph`.
  *
  * @param options - the shape of the input
  * @param layers - from input to output, at least one
@@ -245,7 +246,12 @@ export class Network {
  */
 export function sequential(options: SequentialOptions, layers: readonly Layer[]): Network {
   const { input, name } = parseOptions('sequential', options, { input: shape, name: optional(text) })
-  const { json, names, tensors } = describeNetwork(input, name, checkLayers(layers, 'sequential'))
+  const placed = checkLayers(layers, 'sequential').map((layer, index) => ({ layer, place: `layers[${index}]` }))
+  return makeNetwork(describeNetwork(input, name, placed))
+}
+
+/** Makes a network of its description. */
+export function makeNetwork({ json, names, tensors }: Described): Network {
   try {
     return Network.of(native.NativeNetwork.fromArchitecture(json, names, tensors))
   } catch (error) {

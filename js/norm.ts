@@ -2,7 +2,7 @@
 import { describeSingleLayer, isLayer } from './architecture.js'
 import { run, throwIfAborted } from './cancellation.js'
 import type { RunOptions } from './cancellation.js'
-import type { Layer } from './layers.js'
+import type { Layer } from './layer.js'
 import { native } from './native.js'
 import type { NativeNormOptions } from './native.js'
 import {

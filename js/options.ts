@@ -119,11 +119,24 @@ export const shape = expecting(
   (value): value is readonly number[] => Array.isArray(value) && value.length > 0 && value.every(isPositiveInteger),
 )
 
+/** An order of axes. That it names each axis of the input once is checked by the native part. */
+export const axes = expecting(
+  'an array of non-negative integers',
+  (value): value is readonly number[] => Array.isArray(value) && value.length > 0 && value.every(isCount),
+)
+
 /** One size for both directions, or `[height, width]`. */
 export const sizes = expecting(
   'a positive integer or [height, width], both positive integers',
   (value): value is number | readonly [number, number] =>
     isPositiveInteger(value) || (Array.isArray(value) && value.length === 2 && value.every(isPositiveInteger)),
+)
+
+/** One margin for both directions, or `[vertical, horizontal]`. */
+export const margin = expecting(
+  'a non-negative integer or [height, width], both non-negative integers',
+  (value): value is number | readonly [number, number] =>
+    isCount(value) || (Array.isArray(value) && value.length === 2 && value.every(isCount)),
 )
 
 /** One margin for all sides, `[vertical, horizontal]`, or each side by itself. */

@@ -205,7 +205,9 @@ export interface LayerSummary {
   readonly name: string
   /** The layer's type, as in the architecture format: `conv2d`, `relu`, ... */
   readonly type: string
-  /** Shape of what goes in. */
+  /** Names of the layers it reads; `input` is the network's input. */
+  readonly inputs: readonly string[]
+  /** Shape of what goes in; of the first input where there are several. */
   readonly inputShape: readonly number[]
   /** Shape of what comes out. */
   readonly outputShape: readonly number[]
@@ -213,6 +215,22 @@ export interface LayerSummary {
   readonly parameters: number
   /** Number of units that are not affine: rectifiers and pooling windows. */
   readonly units: number
+}
+
+/**
+ * What work on a network costs, in multiply-adds. The forward pass is counted; the bounds are predictions for the default
+ * options, good to an order of magnitude: how many steps a norm or a search takes depends on weights, ball and tolerance.
+ */
+export interface PredictedCost {
+  /** A forward pass: those of the affine layers. */
+  readonly forward: number
+  /** A layerwise bound: about a hundred steps for each norm, each with one product forward and one backward. */
+  readonly layerwise: number
+  /**
+   * A local bound with certificates: a search of several vectors over up to 200 steps, and some norms, for each part of
+   * the network that is certified. A search may end early.
+   */
+  readonly certificate: number
 }
 
 /** What a network is made of. */
@@ -231,6 +249,8 @@ export interface NetworkSummary {
   readonly classes?: readonly string[]
   /** What reading the model changed, for people: a final softmax that was cut, say. Mostly empty. */
   readonly notes: readonly string[]
-  /** The layers, from input to output. */
+  /** What bounds of it will cost. */
+  readonly cost: PredictedCost
+  /** The layers, from input to output; each reads earlier ones only. */
   readonly layers: readonly LayerSummary[]
 }

@@ -1,5 +1,5 @@
 /** What the commands print: tables and numbers for people, one JSON object for programs. */
-import type { BoundResult, NetworkSummary } from '../results.js'
+import type { BoundResult, NetworkSummary, PredictedCost } from '../results.js'
 
 /** Significant digits in human output; `--json` has all of them. */
 const DIGITS = 6
@@ -95,25 +95,39 @@ export function layerTable({ layers }: BoundResult): string {
   return table(columns, rows)
 }
 
-/** What a network is made of, layer by layer. */
+/** What a network is made of, layer by layer. What a layer reads is said where it is not just the layer before it. */
 export function summaryTable({ layers }: NetworkSummary): string {
+  const reads = layers.map(({ inputs }, index) => {
+    const before = layers[index - 1]?.name ?? 'input'
+    return inputs.length === 1 && inputs[0] === before ? '' : inputs.join(', ')
+  })
+  const branches = reads.some((names) => names !== '')
   const columns: Column[] = [
     { title: '#', align: 'right' },
     { title: 'name', align: 'left' },
     { title: 'type', align: 'left' },
+    ...(branches ? ([{ title: 'reads', align: 'left' }] as const) : []),
     { title: 'shapes', align: 'left' },
     { title: 'parameters', align: 'right' },
     { title: 'units', align: 'right' },
   ]
-  const rows = layers.map((layer) => [
+  const rows = layers.map((layer, index) => [
     String(layer.index),
     layer.name,
     layer.type,
+    ...(branches ? [reads[index] ?? ''] : []),
     `${showShape(layer.inputShape)} -> ${showShape(layer.outputShape)}`,
     String(layer.parameters),
     String(layer.units),
   ])
   return table(columns, rows)
+}
+
+/** What bounds of a network will cost, in one line. Predictions have one digit: more would pretend. */
+export function showCost({ forward, layerwise, certificate }: PredictedCost): string {
+  const about = (value: number): string => `about ${value.toExponential(0).replace('e+', 'e')}`
+  const counted = forward.toExponential(2).replace('e+', 'e')
+  return `multiply-adds: forward pass ${counted}, layerwise bound ${about(layerwise)}, certificate ${about(certificate)}`
 }
 
 /** Prints text for people. */
@@ -126,6 +140,8 @@ export function print(text: string): void {
  * their own file.
  */
 export function printJson(value: object): void {
-  const text = JSON.stringify(value, (key, entry: unknown) => (key === 'certificate' ? undefined : entry))
+  const text = JSON.stringify(value, (key, entry: unknown) =>
+    key === 'certificate' && typeof entry === 'object' ? undefined : entry,
+  )
   process.stdout.write(`${text}\n`)
 }

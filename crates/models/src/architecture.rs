@@ -1,37 +1,17 @@
-//! The architecture JSON format (docs/architecture-format.md): layers by type, tensors by name.
+//! The architecture JSON format (docs/architecture-format.md): a graph of layers by type, tensors by name.
 
 use std::collections::HashMap;
 
-use lipbound_lipschitz::{
-    Affine, AvgPool2d, BatchNorm2d, Conv2dOptions, ErrorKind, Layer, MaxPool2dOptions, ModelError, Network,
-    NetworkBuilder, Node, Tensor, Unit, avg_pool2d, batch_norm2d, conv2d, flatten, global_avg_pool2d, linear,
-    max_pool2d, normalize, sparse, unit,
-};
+use lipbound_lipschitz::{Affine, Layer, ModelError, Network, NetworkBuilder};
 use serde_json::Value;
 
-use crate::{
-    TensorSource,
-    fields::{self, Fields},
-};
+use crate::{TensorSource, fields::Fields, layer::read_layer};
 
 /// The name in the `format` field of an architecture.
 const FORMAT: &str = "lipbound-architecture";
 
-const LAYER_TYPES: [&str; 13] = [
-    "normalize",
-    "conv2d",
-    "linear",
-    "sparse",
-    "batch_norm2d",
-    "relu",
-    "leaky_relu",
-    "clip",
-    "max_pool2d",
-    "avg_pool2d",
-    "global_avg_pool2d",
-    "flatten",
-    "dropout",
-];
+/// The name of the network's input among those that layers read.
+const INPUT: &str = "input";
 
 /// A parsed architecture: its layers are still JSON, since their meaning depends on shapes and tensors.
 #[derive(Clone, Debug)]
@@ -44,6 +24,8 @@ pub struct Architecture {
     pub weights: Option<String>,
     /// Names of the outputs.
     pub classes: Option<Vec<String>>,
+    /// Name of the layer whose output is that of the network; the last if absent.
+    output: Option<String>,
     layers: Vec<Value>,
 }
 
@@ -68,7 +50,7 @@ impl Architecture {
             }
         }
         let name = fields.string("name")?;
-        let input = fields::shape("input", fields.array("input")?)?;
+        let input = fields.required_wholes("input", "[1, 28, 28]")?;
         let weights = fields.string("weights")?;
         let classes = fields
             .array("classes")?
@@ -82,11 +64,12 @@ impl Architecture {
                     .collect::<Result<Vec<_>, _>>()
             })
             .transpose()?;
+        let output = fields.string("output")?;
         let layers = fields
             .array("layers")?
             .ok_or_else(|| ModelError::model("'layers' is missing; it must be an array of layers"))?;
         fields.finish()?;
-        Ok(Self { name, input, weights, classes, layers })
+        Ok(Self { name, input, weights, classes, output, layers })
     }
 
     /// The network, with tensors from `source`.
@@ -95,11 +78,23 @@ impl Architecture {
     /// If a layer is unknown or does not fit its input; the message names the layer and its index.
     pub fn build(&self, source: &dyn TensorSource) -> Result<Network, ModelError> {
         let mut builder = NetworkBuilder::new(self.input.clone())?;
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for (index, value) in self.layers.iter().enumerate() {
-            let input = builder.last();
-            let node = read_layer(index, value, builder.shape(input), &mut counts, source)?;
-            builder.push(Node { inputs: vec![input], ..node })?;
+        let entries = Entry::all(&self.layers)?;
+        let needed = needed(&entries, self.output.as_deref())?;
+        let names: Vec<String> =
+            std::iter::once(INPUT.into()).chain(entries.iter().map(|entry| entry.name.clone())).collect();
+        // The builder's number for the input and each layer so far; of those that are left out nobody asks.
+        let mut sources = vec![0];
+        for (entry, needed) in entries.into_iter().zip(needed) {
+            if !needed {
+                sources.push(usize::MAX);
+                continue;
+            }
+            let (place, inputs) = (entry.place(), entry.inputs);
+            let read: Vec<_> = inputs.iter().map(|&i| (names[i].as_str(), builder.shape(sources[i]))).collect();
+            let (parts, parameters) =
+                read_layer(&entry.kind, entry.fields, &read, source).map_err(|error| error.at(&place))?;
+            let inputs = inputs.into_iter().map(|i| sources[i]).collect();
+            sources.push(builder.push_parts(&entry.name, &entry.kind, inputs, parts, parameters)?);
         }
         let network = builder.build()?;
         if let Some(classes) = &self.classes {
@@ -115,6 +110,117 @@ impl Architecture {
     }
 }
 
+/// A layer of the list, of which only the place in the graph has been read.
+struct Entry {
+    index: usize,
+    kind: String,
+    name: String,
+    /// What it reads: 0 the network's input, `i + 1` layer `i`.
+    inputs: Vec<usize>,
+    fields: Fields,
+}
+
+impl Entry {
+    fn new(index: usize, value: &Value, counts: &mut HashMap<String, usize>) -> Result<Self, ModelError> {
+        let mut fields = Fields::new(value.clone(), &format!("layer {index}"))?;
+        let kind = fields.required_string("type").map_err(|e| e.at(&format!("layer {index}")))?;
+        let name = fields.string("name").map_err(|e| e.at(&format!("layer {index} ({kind})")))?;
+        let count = counts.entry(kind.clone()).or_default();
+        *count += 1;
+        let name = name.unwrap_or_else(|| format!("{kind}{count}"));
+        Ok(Self { index, kind, name, inputs: Vec::new(), fields })
+    }
+
+    fn all(layers: &[Value]) -> Result<Vec<Self>, ModelError> {
+        let mut counts = HashMap::new();
+        let mut entries: Vec<Self> = Vec::with_capacity(layers.len());
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (index, value) in layers.iter().enumerate() {
+            let entry = Self::new(index, value, &mut counts)?;
+            if entry.name == INPUT {
+                let message = format!("the name '{INPUT}' is that of the network's input; a layer needs another one");
+                return Err(ModelError::model(message).at(&entry.place()));
+            }
+            if let Some(other) = places.insert(entry.name.clone(), index) {
+                let message = format!("the name is already that of layer {other}");
+                return Err(ModelError::model(message).at(&entry.place()));
+            }
+            entries.push(entry);
+        }
+        for index in 0..entries.len() {
+            let place = entries[index].place();
+            let named = entries[index].fields.strings("inputs").map_err(|error| error.at(&place))?;
+            entries[index].inputs = match named {
+                // The one before it.
+                None => vec![index],
+                Some(names) => names
+                    .iter()
+                    .map(|name| source(name, index, &places, &entries))
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| error.at(&place))?,
+            };
+        }
+        Ok(entries)
+    }
+
+    fn place(&self) -> String {
+        format!("layer {} '{}' ({})", self.index, self.name, self.kind)
+    }
+}
+
+/// The source that layer `index` calls `name`.
+fn source(name: &str, index: usize, places: &HashMap<String, usize>, entries: &[Entry]) -> Result<usize, ModelError> {
+    if name == INPUT {
+        return Ok(0);
+    }
+    match places.get(name) {
+        Some(&place) if place < index => Ok(place + 1),
+        Some(&place) => Err(ModelError::model(format!(
+            "'inputs' names '{name}', which is {}; a layer reads earlier layers only, or '{INPUT}'",
+            if place == index { "the layer itself".into() } else { format!("the later layer {place}") }
+        ))),
+        None => Err(ModelError::model(format!(
+            "'inputs' names '{name}', but there is no such layer; before it there are {}",
+            listed(std::iter::once(INPUT).chain(entries[..index].iter().map(|entry| entry.name.as_str())))
+        ))),
+    }
+}
+
+/// Names as messages show them.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
+    let shown = names.len().min(20);
+    let more = if shown < names.len() { format!(" and {} more", names.len() - shown) } else { String::new() };
+    format!("{}{more}", names[..shown].join(", "))
+}
+
+/// Which layers the output depends on. The others may be left out only where an output was named and something reads them
+/// or they follow it: then somebody wanted a part of the network.
+fn needed(entries: &[Entry], output: Option<&str>) -> Result<Vec<bool>, ModelError> {
+    let mut needed = vec![false; entries.len() + 1];
+    let last = match output {
+        None => entries.len(),
+        Some(name) => entries.iter().position(|entry| entry.name == name).map(|place| place + 1).ok_or_else(|| {
+            let names = listed(entries.iter().map(|entry| entry.name.as_str()));
+            ModelError::model(format!("'output' names '{name}', but there is no such layer; there are {names}"))
+        })?,
+    };
+    needed[last] = true;
+    let mut read = vec![false; entries.len() + 1];
+    for entry in entries.iter().rev() {
+        let wanted = needed[entry.index + 1];
+        for &input in &entry.inputs {
+            read[input] = true;
+            needed[input] |= wanted;
+        }
+    }
+    if let Some(entry) = entries[..last.saturating_sub(1)].iter().rfind(|entry| !read[entry.index + 1]) {
+        return Err(ModelError::model("nothing reads its output").at(&entry.place()));
+    }
+    needed.remove(0);
+    Ok(needed)
+}
+
 /// One affine layer of the format, for an input of this shape.
 ///
 /// # Errors
@@ -124,176 +230,14 @@ pub fn affine_layer(text: &str, input: &[usize], source: &dyn TensorSource) -> R
         serde_json::from_str(text).map_err(|error| ModelError::model(format!("the layer is not JSON: {error}")))?;
     // The builder checks the input shape as it does for networks.
     let builder = NetworkBuilder::new(input.to_vec())?;
-    let node = read_layer(0, &value, builder.shape(0), &mut HashMap::new(), source)?;
-    match node.layer {
-        Layer::Affine(affine) => Ok(affine),
-        _ => {
-            Err(ModelError::model(format!("'{}' is not an affine layer, so it is no operator with a norm", node.kind)))
-        }
-    }
-}
-
-/// Reads a layer; `inputs` of the node stays empty.
-fn read_layer(
-    index: usize,
-    value: &Value,
-    input: &[usize],
-    counts: &mut HashMap<String, usize>,
-    source: &dyn TensorSource,
-) -> Result<Node, ModelError> {
-    let mut fields = Fields::new(value.clone(), &format!("layer {index}"))?;
-    let kind = fields.required_string("type").map_err(|e| e.at(&format!("layer {index}")))?;
-    let name = fields.string("name").map_err(|e| e.at(&format!("layer {index} ({kind})")))?;
-    let count = counts.entry(kind.clone()).or_default();
-    *count += 1;
-    let name = name.unwrap_or_else(|| format!("{kind}{count}"));
-    let place = format!("layer {index} '{name}' ({kind})");
-    let mut reader = Reader { fields, source, parameters: 0, shapes: vec![("input", input.to_vec())] };
-    let built = reader.layer(&kind, input);
-    let Reader { fields, parameters, shapes, .. } = reader;
-    let (layer, shape) = built
-        .map_err(|error| with_shapes(error, &shapes))
-        .and_then(|built| fields.finish().map(|()| built))
+    let entry = Entry::new(0, &value, &mut HashMap::new())?;
+    let place = entry.place();
+    let (parts, _) = read_layer(&entry.kind, entry.fields, &[(INPUT, builder.shape(0))], source)
         .map_err(|error| error.at(&place))?;
-    Ok(Node { name, kind, layer, inputs: Vec::new(), shape, parameters })
-}
-
-/// An error about shapes with those it does not tell.
-fn with_shapes(error: ModelError, shapes: &[(&str, Vec<usize>)]) -> ModelError {
-    if error.kind() != ErrorKind::Shape {
-        return error;
-    }
-    let message = error.to_string();
-    let untold =
-        shapes.iter().map(|(what, shape)| (what, format!("{shape:?}"))).filter(|(_, shape)| !message.contains(shape));
-    let untold: Vec<_> = untold.map(|(what, shape)| format!("{what} {shape}")).collect();
-    if untold.is_empty() { error } else { ModelError::shape(format!("{message} ({})", untold.join(", "))) }
-}
-
-struct Reader<'a> {
-    fields: Fields,
-    source: &'a dyn TensorSource,
-    parameters: usize,
-    /// The input and the tensors so far.
-    shapes: Vec<(&'static str, Vec<usize>)>,
-}
-
-impl Reader<'_> {
-    /// The tensor whose name is in `field`.
-    fn optional(&mut self, field: &'static str) -> Result<Option<Tensor>, ModelError> {
-        let Some(name) = self.fields.string(field)? else { return Ok(None) };
-        let tensor = self.source.tensor(&name)?;
-        self.parameters += tensor.len();
-        self.shapes.push((field, tensor.shape().to_vec()));
-        Ok(Some(tensor))
-    }
-
-    fn required(&mut self, field: &'static str) -> Result<Tensor, ModelError> {
-        self.optional(field)?.ok_or_else(|| self.fields.missing(field, "the name of a tensor"))
-    }
-
-    fn integers(&mut self, field: &'static str) -> Result<Vec<usize>, ModelError> {
-        let name = self.fields.required_string(field)?;
-        self.source.integers(&name)
-    }
-
-    fn layer(&mut self, kind: &str, input: &[usize]) -> Result<(Layer, Vec<usize>), ModelError> {
-        match kind {
-            "normalize" => {
-                let (mean, std) = (self.fields.numbers("mean")?, self.fields.numbers("std")?);
-                normalize(input, &mean, &std)
-            }
-            "conv2d" => {
-                let (weight, bias) = (self.required("weight")?, self.optional("bias")?);
-                let options = Conv2dOptions {
-                    stride: self.fields.pair("stride", [1; 2])?,
-                    padding: self.fields.padding("padding")?,
-                    dilation: self.fields.pair("dilation", [1; 2])?,
-                    groups: self.fields.whole("groups")?.unwrap_or(1),
-                };
-                conv2d(input, &weight, bias.as_ref(), &options)
-            }
-            "linear" => {
-                let (weight, bias) = (self.required("weight")?, self.optional("bias")?);
-                linear(input, &weight, bias.as_ref())
-            }
-            "sparse" => {
-                let rows = self.fields.whole("rows")?;
-                let (indptr, indices) = (self.integers("indptr")?, self.integers("indices")?);
-                let (values, bias) = (self.required("values")?, self.optional("bias")?);
-                let rows = rows.ok_or_else(|| self.fields.missing("rows", "a whole number"))?;
-                if indptr.len() != rows + 1 {
-                    return Err(ModelError::shape(format!(
-                        "indptr has {} elements, but {rows} rows need {}",
-                        indptr.len(),
-                        rows + 1
-                    )));
-                }
-                sparse(input, indptr, indices, &values, bias.as_ref())
-            }
-            "batch_norm2d" => {
-                let (weight, bias) = (self.optional("weight")?, self.optional("bias")?);
-                let (running_mean, running_var) = (self.required("running_mean")?, self.required("running_var")?);
-                let eps = self.fields.number("eps", 1e-5)?;
-                batch_norm2d(
-                    input,
-                    &BatchNorm2d {
-                        weight: weight.as_ref(),
-                        bias: bias.as_ref(),
-                        running_mean: &running_mean,
-                        running_var: &running_var,
-                        eps,
-                    },
-                )
-            }
-            "relu" => unit(input, Unit::Relu),
-            "leaky_relu" => {
-                let slope = self.fields.number("negative_slope", 0.01)?;
-                unit(input, Unit::LeakyRelu { slope })
-            }
-            "clip" => {
-                let (min, max) = (self.fields.optional_number("min")?, self.fields.optional_number("max")?);
-                if min.is_none() && max.is_none() {
-                    return Err(self.fields.missing("min' or 'max", "a number; at least one of the two is needed"));
-                }
-                let (low, high) = (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY));
-                unit(input, Unit::Clip { low, high })
-            }
-            "max_pool2d" => {
-                let kernel = self.fields.required_pair("kernel")?;
-                let options = MaxPool2dOptions {
-                    kernel,
-                    stride: self.fields.pair("stride", kernel)?,
-                    padding: self.fields.padding("padding")?,
-                    dilation: self.fields.pair("dilation", [1; 2])?,
-                    ceil_mode: self.fields.boolean("ceil_mode", false)?,
-                };
-                max_pool2d(input, &options)
-            }
-            "avg_pool2d" => {
-                let kernel = self.fields.required_pair("kernel")?;
-                let options = AvgPool2d {
-                    kernel,
-                    stride: self.fields.pair("stride", kernel)?,
-                    padding: self.fields.padding("padding")?,
-                    ceil_mode: self.fields.boolean("ceil_mode", false)?,
-                    count_include_pad: self.fields.boolean("count_include_pad", true)?,
-                };
-                avg_pool2d(input, &options)
-            }
-            "global_avg_pool2d" => global_avg_pool2d(input),
-            "flatten" => Ok(flatten(input)),
-            "dropout" => {
-                let p = self.fields.number("p", 0.5)?;
-                if !(0.0..=1.0).contains(&p) {
-                    return Err(ModelError::model(format!("p must be from 0 to 1, got {p}")));
-                }
-                Ok((Layer::Identity, input.to_vec()))
-            }
-            unknown => Err(ModelError::model(format!(
-                "unknown layer type '{unknown}'; known are {}",
-                LAYER_TYPES.map(|t| format!("'{t}'")).join(", ")
-            ))),
+    match parts.into_iter().next() {
+        Some((Layer::Affine(affine), _)) => Ok(affine),
+        _ => {
+            Err(ModelError::model(format!("'{}' is not an affine layer, so it is no operator with a norm", entry.kind)))
         }
     }
 }

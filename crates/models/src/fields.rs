@@ -9,6 +9,8 @@ pub(crate) struct Fields {
     known: Vec<&'static str>,
 }
 
+const PADDING: &str = "a whole number, [vertical, horizontal] or [top, left, bottom, right]";
+
 fn wrong(name: &str, expected: &str, value: &Value) -> ModelError {
     let mut got = value.to_string();
     if got.len() > 60 {
@@ -68,6 +70,17 @@ impl Fields {
         }
     }
 
+    /// One string or several.
+    pub fn strings(&mut self, name: &'static str) -> Result<Option<Vec<String>>, ModelError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let strings: Option<Vec<String>> = match &value {
+            Value::String(text) => Some(vec![text.clone()]),
+            Value::Array(values) => values.iter().map(|v| v.as_str().map(String::from)).collect(),
+            _ => None,
+        };
+        strings.map(Some).ok_or_else(|| wrong(name, "a string or an array of strings", &value))
+    }
+
     pub fn boolean(&mut self, name: &'static str, default: bool) -> Result<bool, ModelError> {
         match self.take(name) {
             None => Ok(default),
@@ -120,13 +133,28 @@ impl Fields {
 
     /// `n`, `[vertical, horizontal]` or `[top, left, bottom, right]`.
     pub fn padding(&mut self, name: &'static str) -> Result<[usize; 4], ModelError> {
-        let Some(value) = self.take(name) else { return Ok([0; 4]) };
+        Ok(self.optional_padding(name)?.unwrap_or([0; 4]))
+    }
+
+    pub fn required_padding(&mut self, name: &'static str) -> Result<[usize; 4], ModelError> {
+        self.optional_padding(name)?.ok_or_else(|| self.missing(name, PADDING))
+    }
+
+    fn optional_padding(&mut self, name: &'static str) -> Result<Option<[usize; 4]>, ModelError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
         match wholes(&value).as_deref() {
-            Some(&[n]) => Ok([n; 4]),
-            Some(&[vertical, horizontal]) => Ok([vertical, horizontal, vertical, horizontal]),
-            Some(&[top, left, bottom, right]) => Ok([top, left, bottom, right]),
-            _ => Err(wrong(name, "a whole number, [vertical, horizontal] or [top, left, bottom, right]", &value)),
+            Some(&[n]) => Ok(Some([n; 4])),
+            Some(&[vertical, horizontal]) => Ok(Some([vertical, horizontal, vertical, horizontal])),
+            Some(&[top, left, bottom, right]) => Ok(Some([top, left, bottom, right])),
+            _ => Err(wrong(name, PADDING, &value)),
         }
+    }
+
+    /// An array of whole numbers, like the example.
+    pub fn required_wholes(&mut self, name: &'static str, example: &str) -> Result<Vec<usize>, ModelError> {
+        let expected = format!("an array of whole numbers such as {example}");
+        let value = self.take(name).ok_or_else(|| self.missing(name, &expected))?;
+        value.as_array().and_then(|_| wholes(&value)).ok_or_else(|| wrong(name, &expected, &value))
     }
 }
 
@@ -141,13 +169,4 @@ fn wholes(value: &Value) -> Option<Vec<usize>> {
         Value::Array(values) => values.iter().map(whole).collect(),
         single => whole(single).map(|n| vec![n]),
     }
-}
-
-/// A shape: a non-empty array of whole numbers.
-pub(crate) fn shape(name: &str, values: Option<Vec<Value>>) -> Result<Vec<usize>, ModelError> {
-    let expected = "an array of whole numbers such as [1, 28, 28]";
-    let Some(values) = values else {
-        return Err(ModelError::model(format!("'{name}' is missing; it must be {expected}")));
-    };
-    wholes(&Value::Array(values.clone())).ok_or_else(|| wrong(name, expected, &Value::Array(values)))
 }

@@ -5,6 +5,7 @@
 mod architecture;
 mod error;
 mod fields;
+mod layer;
 mod npy;
 mod onnx;
 mod weights;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lipbound_lipschitz::{self as lipschitz, BoundOptions, Document, Layer, MethodRequest, Network};
+use lipbound_lipschitz::{self as lipschitz, BoundOptions, Cost, Document, MethodRequest, Network};
 use lipbound_models::{Architecture, OnnxModel, OnnxOptions};
 use lipbound_spectral as spectral;
 use napi::{
@@ -29,7 +29,16 @@ pub struct NetworkSummary {
     pub units: f64,
     pub classes: Option<Vec<String>>,
     pub notes: Vec<String>,
+    pub cost: PredictedCost,
     pub layers: Vec<LayerSummary>,
+}
+
+/// Multiply-adds: counted for the forward pass, predicted for the bounds.
+#[napi(object)]
+pub struct PredictedCost {
+    pub forward: f64,
+    pub layerwise: f64,
+    pub certificate: f64,
 }
 
 /// What a layer is.
@@ -39,6 +48,7 @@ pub struct LayerSummary {
     pub name: String,
     #[napi(js_name = "type")]
     pub kind: String,
+    pub inputs: Vec<String>,
     pub input_shape: Vec<f64>,
     pub output_shape: Vec<f64>,
     pub parameters: f64,
@@ -172,26 +182,26 @@ impl NativeNetwork {
     pub fn summary(&self) -> Result<NetworkSummary, napi::Error<String>> {
         let loaded = self.loaded()?;
         let Loaded { network, origin } = &*loaded;
-        let input_shape = |source: usize| {
-            if source == 0 { network.input_shape() } else { &network.nodes()[source - 1].shape }
+        let views = network.layers();
+        let source = |i: usize| match i.checked_sub(1) {
+            None => ("input", network.input_shape()),
+            Some(layer) => (views[layer].node.name.as_str(), &views[layer].node.shape[..]),
         };
-        let layers: Vec<LayerSummary> = network
-            .nodes()
+        let layers: Vec<LayerSummary> = views
             .iter()
             .enumerate()
-            .map(|(index, node)| LayerSummary {
+            .map(|(index, view)| LayerSummary {
                 index: index as u32,
-                name: node.name.clone(),
-                kind: node.kind.clone(),
-                input_shape: convert::numbers(input_shape(node.inputs[0])),
-                output_shape: convert::numbers(&node.shape),
-                parameters: node.parameters as f64,
-                units: match node.layer {
-                    Layer::Unit(_) | Layer::MaxPool(_) => node.shape.iter().product::<usize>() as f64,
-                    _ => 0.0,
-                },
+                name: view.node.name.clone(),
+                kind: view.node.kind.clone(),
+                inputs: view.inputs.iter().map(|&i| source(i).0.into()).collect(),
+                input_shape: convert::numbers(source(view.inputs[0]).1),
+                output_shape: convert::numbers(&view.node.shape),
+                parameters: view.parameters as f64,
+                units: view.units as f64,
             })
             .collect();
+        let Cost { forward, layerwise, certificate } = network.predicted_cost();
         Ok(NetworkSummary {
             name: origin.name.clone(),
             input_shape: convert::numbers(network.input_shape()),
@@ -200,6 +210,7 @@ impl NativeNetwork {
             units: layers.iter().map(|l| l.units).sum(),
             classes: origin.classes.clone(),
             notes: origin.notes.clone(),
+            cost: PredictedCost { forward, layerwise, certificate },
             layers,
         })
     }
