@@ -343,7 +343,10 @@ const badOptions: Record<string, [culprits: RegExp[], act: () => unknown]> = {
   'globalBound with epsilon': [[/globalBound/, /'epsilon'/], () => identity().globalBound({ epsilon: 1 } as object)],
   'norm without an input shape': [[/norm/, /'input'/], () => untyped(norm)(relu(), {})],
   'norm of nothing': [[/norm/, /layer/, /conv2d/], () => untyped(norm)(undefined, { input: [2] })],
-  'loadModel of a file of another kind': [[/\.onnx, \.json or \.safetensors/, /lenet\.h5/], () => loadModel('lenet.h5')],
+  'loadModel of a file of another kind': [
+    [/\.onnx, \.json or \.safetensors/, /lenet\.h5/],
+    () => loadModel('lenet.h5'),
+  ],
   'loadModel of nothing': [[/path/, /undefined/], () => untyped(loadModel)()],
   'loadModel with an unknown option': [
     [/loadModel/, /'weights'/],
@@ -862,8 +865,11 @@ test('safetensors: weights of integer type', async (t) => {
     'integers.safetensors',
     rawSafetensors({ 'dense.weight': entry(0, 16, [1, 2], 'I64') }, data),
   )
-  await fails(t, 'ERR_LIPBOUND_MODEL', [/integers\.safetensors/, /dense/, /dense\.weight/, /I64/, /F32 or F64/], () =>
-    loadModel(path, { architecture }),
+  await fails(
+    t,
+    'ERR_LIPBOUND_MODEL',
+    [/integers\.safetensors/, /dense/, /dense\.weight/, /I64/, /F16, BF16, F32 or F64/],
+    () => loadModel(path, { architecture }),
   )
 })
 

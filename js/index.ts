@@ -87,6 +87,7 @@ export type {
   NetworkSummary,
   NormMethod,
   NormResult,
+  OnnxSource,
   PredictedCost,
   Progress,
   Termination,

@@ -233,6 +233,22 @@ export interface PredictedCost {
   readonly certificate: number
 }
 
+/** What an ONNX file says of itself, and what reading it saved. */
+export interface OnnxSource {
+  /** The program that wrote it. */
+  readonly producer?: string
+  /** Version of the operator set. */
+  readonly opset: number
+  /** Name of the input. */
+  readonly input: string
+  /** Name of the tensor taken for the output. */
+  readonly output: string
+  /** Operators on constants that were computed. */
+  readonly folded: number
+  /** Nodes that the output does not need, which were left out. */
+  readonly unused: number
+}
+
 /** What a network is made of. */
 export interface NetworkSummary {
   /** The network's name, where it has one. */
@@ -247,8 +263,10 @@ export interface NetworkSummary {
   readonly units: number
   /** Names of the outputs, where the model file gives them. */
   readonly classes?: readonly string[]
-  /** What reading the model changed, for people: a final softmax that was cut, say. Mostly empty. */
+  /** What makes the network another than the model's file, for people: a final softmax that was cut, say. */
   readonly notes: readonly string[]
+  /** What an ONNX file says of itself, and what reading it saved; absent for networks from elsewhere. */
+  readonly onnx?: OnnxSource
   /** What bounds of it will cost. */
   readonly cost: PredictedCost
   /** The layers, from input to output; each reads earlier ones only. */

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 
 import { addJsonOption, addModelOptions, openModel } from './arguments.js'
 import type { Context, ModelWords } from './arguments.js'
-import { print, printJson, showCost, showNotes, showShape, summaryTable } from './output.js'
+import { print, printJson, showCost, showNotes, showOnnx, showShape, summaryTable } from './output.js'
 
 interface Words extends ModelWords {
   json?: boolean
@@ -24,12 +24,13 @@ async function inspect(model: string, words: Words, context: Context): Promise<v
     printJson(summary)
     return
   }
-  const { name = model, inputShape, outputShape, parameters, units, classes, cost } = summary
+  const { name = model, inputShape, outputShape, parameters, units, classes, cost, onnx } = summary
   print(
     [
       `${name}: ${showShape(inputShape)} -> ${showShape(outputShape)}, ${parameters} parameters, ${units} units`,
       ...(classes === undefined ? [] : [`classes: ${classes.join(', ')}`]),
       showCost(cost),
+      ...(onnx === undefined ? [] : [showOnnx(onnx)]),
       ...showNotes(summary),
       '',
       summaryTable(summary),

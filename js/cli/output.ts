@@ -1,5 +1,5 @@
 /** What the commands print: tables and numbers for people, one JSON object for programs. */
-import type { BoundResult, NetworkSummary, PredictedCost } from '../results.js'
+import type { BoundResult, NetworkSummary, OnnxSource, PredictedCost } from '../results.js'
 
 /** Significant digits in human output; `--json` has all of them. */
 const DIGITS = 6
@@ -66,6 +66,14 @@ export function showGuarantee({
 /** Lines about what reading the model changed, if anything. */
 export function showNotes({ notes }: Pick<NetworkSummary, 'notes'>): string[] {
   return notes.map((note) => `note: ${note}`)
+}
+
+/** A line about the ONNX file a network is from. */
+export function showOnnx({ producer, opset, input, output, folded, unused }: OnnxSource): string {
+  return [
+    `ONNX opset ${opset}${producer === undefined ? '' : ` by ${producer}`}, from '${input}' to '${output}'`,
+    `operators on constants that were computed: ${folded}; nodes that were not needed: ${unused}`,
+  ].join('\n')
 }
 
 /** The story of a bound, layer by layer. */

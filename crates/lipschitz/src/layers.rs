@@ -8,7 +8,7 @@ mod transposed;
 
 pub use arrange::{pad2d, permute, reshape, upsample2d};
 pub use branches::{Parts, add, concat, maximum, minimum};
-pub use transposed::{ConvTranspose2dOptions, conv_transpose2d};
+pub use transposed::{ConvTranspose2dOptions, conv_transpose2d, transposed_kernel};
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn channel_bias(bias: Option<&Tensor>, channels: usize, plane: usize) -> Result<
     let Some(bias) = bias else { return Ok(None) };
     expect_shape("bias", bias, &[channels], "one bias for each output channel")?;
     check_magnitudes("bias", bias.to_f64())?;
-    let values = bias.to_f64().into_iter().flat_map(|b| std::iter::repeat_n(b, plane)).collect();
+    let values = (0..channels * plane).map(|i| bias.get(i / plane)).collect();
     Ok(Some(Bias { values, errors: None }))
 }
 
@@ -119,11 +119,11 @@ pub fn conv2d(input: &[usize], weight: &Tensor, bias: Option<&Tensor>, options: 
         groups: options.groups,
     };
     shape.validate()?;
-    let weights = weight.to_f64();
+    let weights = weight.shared_f64();
     check_magnitudes("weight", weights.iter().copied())?;
     let (height, width) = (shape.out_height(), shape.out_width());
     let bias = channel_bias(bias, out_channels, height * width)?;
-    let operator = Arc::new(Conv2d::new(shape, weights.into())?);
+    let operator = Arc::new(Conv2d::new(shape, weights)?);
     Ok((Layer::Affine(Affine { operator, bias }), vec![out_channels, height, width]))
 }
 

@@ -51,7 +51,7 @@ pub use layer::{Affine, Bias, Layer};
 pub use layers::{
     AvgPool2d, BatchNorm2d, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, Parts, abs, add, avg_pool2d,
     batch_norm2d, concat, conv_transpose2d, conv2d, flatten, global_avg_pool2d, global_max_pool2d, linear, max_pool2d,
-    maximum, minimum, normalize, pad2d, permute, prelu, reshape, sparse, unit, upsample2d,
+    maximum, minimum, normalize, pad2d, permute, prelu, reshape, sparse, transposed_kernel, unit, upsample2d,
 };
 pub use network::{LayerView, Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};

@@ -80,10 +80,19 @@ impl Tensor {
         self.len() == 0
     }
 
-    fn get(&self, i: usize) -> f64 {
+    pub(crate) fn get(&self, i: usize) -> f64 {
         match &self.data {
             TensorData::F32(v) => f64::from(v[i]),
             TensorData::F64(v) => v[i],
+        }
+    }
+
+    /// The numbers, widened exactly and without a copy in between; double ones are shared.
+    #[must_use]
+    pub fn shared_f64(&self) -> Arc<[f64]> {
+        match &self.data {
+            TensorData::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            TensorData::F64(v) => v.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
+use half::{bf16, f16};
 use lipbound_lipschitz::{ModelError, Tensor, TensorData};
 use safetensors::{
     Dtype, SafeTensors,
@@ -180,9 +181,14 @@ impl TensorSource for Safetensors {
         let data = match view.dtype() {
             Dtype::F32 => TensorData::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
             Dtype::F64 => TensorData::F64(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
+            // Every half is a single, exactly.
+            Dtype::F16 => TensorData::F32(bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).into()).collect()),
+            Dtype::BF16 => {
+                TensorData::F32(bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).into()).collect())
+            }
             other => {
                 return Err(ModelError::model(format!(
-                    "tensor '{name}' has dtype {other:?}, but weights must be F32 or F64"
+                    "tensor '{name}' has dtype {other:?}, but weights must be F16, BF16, F32 or F64"
                 )));
             }
         };

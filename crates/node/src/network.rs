@@ -29,6 +29,7 @@ pub struct NetworkSummary {
     pub units: f64,
     pub classes: Option<Vec<String>>,
     pub notes: Vec<String>,
+    pub onnx: Option<OnnxSource>,
     pub cost: PredictedCost,
     pub layers: Vec<LayerSummary>,
 }
@@ -98,6 +99,18 @@ pub struct NativeBall {
     pub kind: String,
 }
 
+/// What an ONNX file says of itself, and what reading it saved.
+#[napi(object)]
+#[derive(Clone)]
+pub struct OnnxSource {
+    pub producer: Option<String>,
+    pub opset: f64,
+    pub input: String,
+    pub output: String,
+    pub folded: f64,
+    pub unused: f64,
+}
+
 struct Loaded {
     network: Network,
     origin: Origin,
@@ -109,11 +122,21 @@ struct Origin {
     name: Option<String>,
     classes: Option<Vec<String>>,
     notes: Vec<String>,
+    onnx: Option<OnnxSource>,
 }
 
 impl From<Architecture> for Origin {
     fn from(architecture: Architecture) -> Self {
-        Self { name: architecture.name, classes: architecture.classes, notes: Vec::new() }
+        Self { name: architecture.name, classes: architecture.classes, ..Self::default() }
+    }
+}
+
+impl From<OnnxModel> for Loaded {
+    fn from(model: OnnxModel) -> Self {
+        let OnnxModel { network, name, producer, opset, input, output, folded, unused, notes } = model;
+        let (folded, unused) = (folded as f64, unused as f64);
+        let onnx = Some(OnnxSource { producer, opset: opset as f64, input, output, folded, unused });
+        Self { network, origin: Origin { name, classes: None, notes, onnx } }
     }
 }
 
@@ -126,7 +149,11 @@ pub struct NativeNetwork {
 
 impl NativeNetwork {
     fn new(network: Network, origin: impl Into<Origin>) -> Self {
-        Self { loaded: Mutex::new(Some(Arc::new(Loaded { network, origin: origin.into() }))) }
+        Self::of(Loaded { network, origin: origin.into() })
+    }
+
+    fn of(loaded: Loaded) -> Self {
+        Self { loaded: Mutex::new(Some(Arc::new(loaded))) }
     }
 
     fn loaded(&self) -> Result<Arc<Loaded>, Failure> {
@@ -171,9 +198,8 @@ impl NativeNetwork {
     ) -> napi::Result<Object<'_>> {
         let input_shape = input_shape.map(|shape| shape.into_iter().map(|d| d as usize).collect());
         jobs::run(env, move || {
-            let OnnxModel { network, name, notes, .. } =
-                lipbound_models::load_onnx(path.as_ref(), &OnnxOptions { input_shape, output })?;
-            Ok(Self::new(network, Origin { name, classes: None, notes }))
+            let model = lipbound_models::load_onnx(path.as_ref(), &OnnxOptions { input_shape, output })?;
+            Ok(Self::of(model.into()))
         })
     }
 
@@ -210,6 +236,7 @@ impl NativeNetwork {
             units: layers.iter().map(|l| l.units).sum(),
             classes: origin.classes.clone(),
             notes: origin.notes.clone(),
+            onnx: origin.onnx.clone(),
             cost: PredictedCost { forward, layerwise, certificate },
             layers,
         })

@@ -136,10 +136,10 @@ pub fn conv_transpose2d(
     };
     conv.validate()?;
     debug_assert_eq!([conv.out_height(), conv.out_width()], [vertical.out, horizontal.out]);
-    let weights = weight.to_f64();
+    let weights = transposed_kernel(weight, groups);
     check_magnitudes("weight", weights.iter().copied())?;
     let bias = channel_bias(bias, out_channels, vertical.out * horizontal.out)?;
-    let convolution = Conv2d::new(conv, transposed(&weights, weight.shape(), groups).into())?;
+    let convolution = Conv2d::new(conv, weights)?;
     let operator: Arc<dyn LinearOperator> = if vertical.is_plain() && horizontal.is_plain() {
         Arc::new(convolution)
     } else {
@@ -157,17 +157,22 @@ pub fn conv_transpose2d(
     Ok((Layer::Affine(Affine { operator, bias }), shape))
 }
 
-/// Weights of the convolution: `[out, in / groups]` for `[in, out / groups]`, and each kernel turned half way round.
-fn transposed(weights: &[f64], shape: &[usize], groups: usize) -> Vec<f64> {
-    let (inputs, outputs, kernel) = (shape[0] / groups, shape[1], shape[2] * shape[3]);
-    let mut turned = Vec::with_capacity(weights.len());
-    for group in 0..groups {
-        for o in 0..outputs {
-            for i in 0..inputs {
-                let start = ((group * inputs + i) * outputs + o) * kernel;
-                turned.extend(weights[start..start + kernel].iter().rev());
-            }
-        }
-    }
-    turned
+/// Weights of the convolution that a transposed one is: `[out, in / groups, ..]` for `[in, out / groups, ..]`, and each
+/// kernel turned half way round.
+///
+/// # Panics
+/// If the weight does not have four axes, or its inputs are not in as many groups.
+#[must_use]
+pub fn transposed_kernel(weight: &Tensor, groups: usize) -> Arc<[f64]> {
+    let &[inputs, outputs, height, width] = weight.shape() else { panic!("kernels have four axes") };
+    assert!(inputs.is_multiple_of(groups), "inputs are in equal groups");
+    let (inputs, taps) = (inputs / groups, height * width);
+    (0..weight.len())
+        .map(|k| {
+            let (kernel, tap) = (k / taps, k % taps);
+            let (out, input) = (kernel / inputs, kernel % inputs);
+            let (group, out) = (out / outputs, out % outputs);
+            weight.get((((group * inputs + input) * outputs + out) * taps) + taps - 1 - tap)
+        })
+        .collect()
 }

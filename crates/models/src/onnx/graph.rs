@@ -141,13 +141,15 @@ pub(super) struct Graph {
     pub output: String,
     /// The nodes, each after those it reads.
     pub nodes: Vec<NodeProto>,
+    /// How many nodes the output does not need.
+    pub unused: usize,
     /// The output of the softmax that is cut, if there is one.
     pub cut: Option<String>,
     /// Constants of the file by name, not yet decoded.
     pub initializers: HashMap<String, Bytes>,
     /// How many inputs of nodes read each name.
     pub readers: HashMap<String, usize>,
-    /// What was done to the graph, for people.
+    /// What makes the network another than the file's, for people.
     pub notes: Vec<String>,
 }
 
@@ -250,15 +252,25 @@ impl Graph {
             let what = if chosen == input { "the input itself" } else { "a constant" };
             return Err(ModelError::model(format!("the output '{chosen}' is {what}: there is no network to bound")));
         }
-        let dropped = nodes.len() - order.len();
-        if dropped > 0 {
-            notes.push(format!("nodes that the output does not need are left out: {dropped}"));
-        }
+        let unused = nodes.len() - order.len();
         drop((names, makers, inputs));
         let mut slots: Vec<Option<NodeProto>> = nodes.into_iter().map(Some).collect();
         let nodes = order.iter().map(|&i| slots[i].take().expect("an order has each node once")).collect();
         let name = Some(title).filter(|title| !title.is_empty());
-        Ok(Self { name, producer, opset, input, input_shape, output: chosen, nodes, cut, initializers, readers, notes })
+        Ok(Self {
+            name,
+            producer,
+            opset,
+            input,
+            input_shape,
+            output: chosen,
+            nodes,
+            unused,
+            cut,
+            initializers,
+            readers,
+            notes,
+        })
     }
 }
 

@@ -122,13 +122,8 @@ const MOST_NODES: usize = 1 << 16;
 /// What a node takes, roundly, beside its names and tables.
 const NODE: usize = 1024;
 
-/// Reads a graph into a network. `notes` get what was done to it.
-pub(super) fn network(
-    graph: Graph,
-    files: &mut ExternalFiles,
-    budget: Budget,
-    notes: &mut Vec<String>,
-) -> Result<Network, ModelError> {
+/// Reads a graph into a network; also tells how many operators on constants were computed.
+pub(super) fn network(graph: Graph, files: &mut ExternalFiles, budget: Budget) -> Result<(Network, usize), ModelError> {
     let importer =
         Importer::new(&graph.input_shape, budget).map_err(|error| error.at(&format!("input '{}'", graph.input)))?;
     let Graph { opset, input, input_shape, output, nodes, cut, initializers, readers, .. } = graph;
@@ -139,11 +134,8 @@ pub(super) fn network(
         let place = place(&node);
         driver.node(node).map_err(|error| error.at(&place))?;
     }
-    if driver.folded > 0 {
-        notes.push(format!("operators on constants that were computed: {}", driver.folded));
-    }
-    let Driver { mut importer, mut values, .. } = driver;
-    match values.remove(&output) {
+    let Driver { mut importer, mut values, folded, .. } = driver;
+    let network = match values.remove(&output) {
         Some(Value::Flow(flow)) if flow.source > 0 => importer.finish(&flow),
         // A network needs a node, even where it is the identity.
         Some(Value::Flow(flow)) => {
@@ -155,7 +147,8 @@ pub(super) fn network(
         _ => Err(ModelError::model(format!(
             "the output '{output}' does not depend on the input: there is no network to bound"
         ))),
-    }
+    };
+    Ok((network?, folded))
 }
 
 /// Goes through the nodes in order.

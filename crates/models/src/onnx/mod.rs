@@ -57,7 +57,11 @@ pub struct OnnxModel {
     pub input: String,
     /// Name of the output.
     pub output: String,
-    /// What was cut off, left out or computed beforehand, for people.
+    /// Operators on constants that were computed.
+    pub folded: usize,
+    /// Nodes that the output does not need, which were left out.
+    pub unused: usize,
+    /// What makes the network another than the file's, for people: a final softmax that was cut, an unread input.
     pub notes: Vec<String>,
 }
 
@@ -106,9 +110,9 @@ fn network(
 ) -> Result<OnnxModel, ModelError> {
     let mut graph = Graph::new(model, options, &mut budget)?;
     let mut files = ExternalFiles::beside(folder);
-    let mut notes = std::mem::take(&mut graph.notes);
+    let (unused, notes) = (graph.unused, std::mem::take(&mut graph.notes));
     let (name, producer, opset) = (graph.name.take(), graph.producer.take(), graph.opset);
     let (input, output) = (graph.input.clone(), graph.output.clone());
-    let network = import::network(graph, &mut files, budget, &mut notes)?;
-    Ok(OnnxModel { network, name, producer, opset, input, output, notes })
+    let (network, folded) = import::network(graph, &mut files, budget)?;
+    Ok(OnnxModel { network, name, producer, opset, input, output, folded, unused, notes })
 }

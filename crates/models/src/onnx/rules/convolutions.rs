@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lipbound_lipschitz::{Bias, Conv2dOptions, ModelError, Tensor, conv2d};
+use lipbound_lipschitz::{Bias, Conv2dOptions, ModelError, Tensor, conv2d, transposed_kernel};
 use lipbound_operators::{Conv2d, ConvShape};
 
 use super::{
@@ -166,21 +166,13 @@ pub(super) fn conv_transpose(importer: &mut Importer, op: &mut Op, inputs: &[Opt
     };
     shape.validate()?;
     debug_assert_eq!([shape.out_height(), shape.out_width()], out);
-    let values = weight.to_f64();
-    let (in_group, plane) = (channels / groups, kh * kw);
-    let mut flipped = Vec::with_capacity(values.len());
-    for o in 0..out_channels {
-        let (group, m) = (o / per_group, o % per_group);
-        for c in group * in_group..(group + 1) * in_group {
-            let kernel = &values[(c * per_group + m) * plane..][..plane];
-            flipped.extend(kernel.iter().rev());
-        }
-    }
+    let flipped = transposed_kernel(&weight, groups);
     let bias = match bias {
         None => None,
         Some(bias) if bias.shape() == [out_channels] => {
             importer.reserve(shape.output_len(), size_of::<f64>())?;
-            let values = bias.to_f64().into_iter().flat_map(|b| std::iter::repeat_n(b, out[0] * out[1])).collect();
+            let (bias, plane) = (bias.to_f64(), out[0] * out[1]);
+            let values = (0..shape.output_len()).map(|i| bias[i / plane]).collect();
             Some((Bias { values, errors: None }, out_channels))
         }
         Some(bias) => {
@@ -193,7 +185,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, op: &mut Op, inputs: &[Opt
     let full = image.full(out_channels, out);
     elements(&full)?;
     let mut factors: Vec<_> = select.into_iter().collect();
-    factors.push(Arc::new(Conv2d::new(shape, flipped.into())?));
+    factors.push(Arc::new(Conv2d::new(shape, flipped)?));
     let (bias, biases) = bias.unzip();
     one(importer.chain(op, factors, bias, input, full, weight.len() + biases.unwrap_or(0))?)
 }
