@@ -63,8 +63,8 @@ export function countOperators(cases: readonly Pick<Case, 'operators'>[]): Map<s
 export const OPERATORS = (
   'Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace ' +
   'Div Dropout Flatten Gather Gemm GlobalAveragePool GlobalMaxPool Identity LeakyRelu LogSoftmax MatMul Max MaxPool ' +
-  'Min Mul Neg PRelu Pad ReduceMax ReduceMean ReduceSum Relu Reshape Shape Slice Softmax SpaceToDepth Split Squeeze ' +
-  'Sub Sum Transpose Unsqueeze'
+  'Min Mul Neg PRelu Pad ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Slice Softmax SpaceToDepth Split Squeeze ' +
+  'Sub Sum Transpose Unsqueeze Upsample'
 ).split(' ')
 
 export const LEAST = 15

@@ -1,7 +1,7 @@
 /** Operators with random attributes, in the form of the opset at hand. Each takes a builder and adds to its graph. */
 import { sizeOf } from './builder.js'
 import type { Attributes, Builder, Operand, Shape, Value } from './builder.js'
-import { float } from './writer.js'
+import { float, floats } from './writer.js'
 
 /** At most so many entries has an input, so that files stay small. */
 export const MOST_ENTRIES = 150
@@ -541,6 +541,28 @@ export function spaceToDepth(b: Builder, x: Value, block: number): Value {
   const [batch = 1, channels = 1, height = 1, width = 1] = x.shape
   const shape = [batch, channels * block ** 2, height / block, width / block]
   return b.apply('SpaceToDepth', [x], shape, { blocksize: block })
+}
+
+/** An enlargement by whole numbers, in the form that the opset has. */
+export function resize(b: Builder, x: Value): Value {
+  const factors = x.shape.map((_, axis) => (axis < 2 ? 1 : b.integer(1, 3)))
+  const shape = x.shape.map((extent, axis) => extent * (factors[axis] ?? 1))
+  const mode = b.pick([undefined, 'nearest'])
+  if (b.opset < 9) return b.apply('Upsample', [x], shape, { mode, scales: floats(factors) })
+  const scales = b.constant([factors.length], factors)
+  if (b.opset < 11) return b.apply(b.opset < 10 ? 'Upsample' : 'Resize', [x, scales], shape, { mode })
+  const coordinates = ['asymmetric', 'half_pixel', 'pytorch_half_pixel', undefined]
+  if (b.opset >= 19) coordinates.push('half_pixel_symmetric')
+  const attributes = {
+    mode,
+    coordinate_transformation_mode: b.pick(coordinates),
+    nearest_mode: b.pick([undefined, 'round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil']),
+  }
+  const empty = b.constant([0], [])
+  const roi = b.opset >= 13 && b.chance(0.5) ? undefined : empty
+  if (b.chance(0.5)) return b.apply('Resize', [x, roi, scales], shape, attributes)
+  const noScales = b.opset >= 13 && b.chance(0.5) ? undefined : empty
+  return b.apply('Resize', [x, roi, noScales, b.integers(shape)], shape, attributes)
 }
 
 /** To another type, by its number in onnx.proto. */

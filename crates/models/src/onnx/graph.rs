@@ -87,6 +87,14 @@ impl Attributes {
         Ok(self.optional_float(name)?.unwrap_or(default))
     }
 
+    pub fn floats(&mut self, name: &str) -> Result<Option<Vec<f32>>, ModelError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Attribute::Floats(value)) => Ok(Some(value)),
+            Some(other) => Err(Self::wrong(name, "a list of numbers", &other)),
+        }
+    }
+
     pub fn string(&mut self, name: &str, default: &str) -> Result<String, ModelError> {
         match self.take(name) {
             None => Ok(default.into()),

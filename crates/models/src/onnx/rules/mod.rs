@@ -10,6 +10,7 @@ mod normalisation;
 mod padding;
 mod pools;
 mod reductions;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -61,6 +62,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("ReduceSum", reductions::sum),
     ("Relu", units::relu),
     ("Reshape", layout::reshape),
+    ("Resize", resize::resize),
     ("Slice", layout::slice),
     ("SpaceToDepth", layout::space_to_depth),
     ("Split", layout::split),
@@ -70,4 +72,5 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Tile", layout::tile),
     ("Transpose", layout::transpose),
     ("Unsqueeze", layout::unsqueeze),
+    ("Upsample", resize::resize),
 ];
