@@ -25,7 +25,7 @@ pub fn load_npy(path: &Path) -> Result<Tensor, FileError> {
 /// As [`load_npy`].
 pub fn read_npy(bytes: &[u8]) -> Result<Tensor, FileError> {
     let invalid = |problem: String| FileError::File(format!("not a valid .npy file: {problem}"));
-    check_header_length(bytes).map_err(invalid)?;
+    check_header(bytes).map_err(invalid)?;
     let mut rest = bytes;
     let header = NpyHeader::from_reader(&mut rest).map_err(|error| invalid(error.to_string()))?;
     let shape: Vec<usize> = header
@@ -63,8 +63,9 @@ pub fn read_npy(bytes: &[u8]) -> Result<Tensor, FileError> {
     Tensor::new(shape, data).map_err(|error: ModelError| FileError::Model(error))
 }
 
-/// The header must be there before the parser makes room for as much as it says it is long.
-fn check_header_length(bytes: &[u8]) -> Result<(), String> {
+/// The header must be there before the parser makes room for as much as it says it is long. And it must be as flat as
+/// that of a plain array, a dictionary with one tuple: the parser takes time that doubles with each bracket inside another.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
     let Some(&[version, _, a, b, ..]) = bytes.strip_prefix(b"\x93NUMPY") else { return Ok(()) };
     let (promised, start) = match (version, bytes.get(10..12)) {
         (1, _) => (u64::from(u16::from_le_bytes([a, b])), 10),
@@ -74,6 +75,11 @@ fn check_header_length(bytes: &[u8]) -> Result<(), String> {
     let there = bytes.len().saturating_sub(start) as u64;
     if promised > there {
         return Err(format!("its header should be {promised} bytes long, but only {there} bytes follow (truncated?)"));
+    }
+    let header = &bytes[start..][..promised as usize];
+    let has = |bracket: u8, most: usize| header.iter().filter(|&&b| b == bracket).count() <= most;
+    if !(has(b'{', 1) && has(b'(', 1) && has(b'[', 0)) {
+        return Err("its header is not that of a plain array, which has no list in it (a structured dtype?)".into());
     }
     Ok(())
 }
