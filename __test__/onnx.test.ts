@@ -91,6 +91,18 @@ test('sizes that the file leaves open are asked for', async (t) => {
   t.regex(error.message, /'input' must be an array of positive integers/)
 })
 
+test('what is no part of the network is said', async (t) => {
+  const path = written({
+    inputs: [{ name: 'x', dims: [3, 2] }],
+    nodes: [node('Cast', ['x'], ['h'], { name: 'narrow', attributes: { to: int(10) } }), node('Relu', ['h'], ['y'])],
+  })
+  using network = await loadModel(path)
+  for (const part of [/batch of one/, /of 3/, /'narrow' rounds to FLOAT16/]) {
+    t.regex(network.summary.notes.join('\n'), part)
+  }
+  await refused(t, path, [/\[2\]/, /\[3, 2\]/], { input: [2] })
+})
+
 test('weights may be in files beside the model, and only there', async (t) => {
   const external = (location: string, more: Record<string, string> = {}): Partial<GraphDescription> => {
     const weight: TensorDescription = { name: 'w', type: 'float', dims: [2, 2], external: { location, ...more } }
@@ -162,7 +174,17 @@ async function refused(
 
 /** Models of one node `bad`, and what the error must name beside it. */
 const nodes: Record<string, [Partial<NodeDescription>, RegExp[], TensorDescription[]?]> = {
-  'an operator without a rule': [{ op: 'Sigmoid' }, [/Sigmoid/, /not supported/, /Abs, Add, AveragePool/, /Unsqueeze/]],
+  'an operator without a rule': [
+    { op: 'Sigmoid' },
+    [
+      /Sigmoid/,
+      /not supported/,
+      /not piecewise linear/,
+      /choose 'x' as option 'output'/,
+      /Abs, Add, AveragePool/,
+      /Upsample/,
+    ],
+  ],
   'a product of branches': [{ op: 'Mul', inputs: ['x', 'x'] }, [/piecewise linear/]],
   'a division by zero': [
     { op: 'Div', inputs: ['x', 'c'] },
@@ -186,7 +208,16 @@ const nodes: Record<string, [Partial<NodeDescription>, RegExp[], TensorDescripti
     [{ name: 'c', type: 'float', dims: [3, 1], values: [1, 2, 3] }],
   ],
   'a missing input': [{ op: 'Add', inputs: ['x'] }, [/Add/, /2|missing/]],
-  'a cast to whole numbers': [{ op: 'Cast', attributes: { to: int(7) } }, [/Cast/]],
+  'a batch normalisation that trains': [
+    {
+      op: 'BatchNormalization',
+      inputs: ['x', 'c', 'c', 'c', 'c'],
+      outputs: ['y', 'mean', 'var', 'saved_mean', 'saved_var'],
+    },
+    [/5 outputs/, /model\.eval\(\)/],
+    [{ name: 'c', type: 'float', dims: [2], values: [1, 1] }],
+  ],
+  'a cast to whole numbers': [{ op: 'Cast', attributes: { to: int(7) } }, [/Cast/, /INT64/]],
   'a sparse constant': [
     {
       op: 'Constant',
@@ -210,7 +241,10 @@ const nodes: Record<string, [Partial<NodeDescription>, RegExp[], TensorDescripti
 for (const [what, [description, parts, initializers = []]] of Object.entries(nodes)) {
   test(`${what} is refused by the name of the node`, async (t) => {
     const { op = 'Relu', inputs = ['x'], ...rest } = description
-    const path = written({ nodes: [node(op, [...inputs], ['y'], { name: 'bad', ...rest })], initializers })
+    const path = written(
+      { nodes: [node(op, [...inputs], ['y'], { name: 'bad', ...rest })], initializers },
+      { opset: 13 },
+    )
     await refused(t, path, [/'bad'/, ...parts])
   })
 }

@@ -96,6 +96,8 @@ async function locate(
       const source = architecture ?? `${model.slice(0, -extname(model).length)}.json`
       return { json: (await readArchitecture(source)).json, source, weights: model }
     }
+    case '.data':
+      throw argumentError('loadModel: path', 'the .onnx file beside these weights, which names them', model)
     default:
       throw argumentError('loadModel: path', 'a .onnx, .json or .safetensors file', model)
   }

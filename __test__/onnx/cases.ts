@@ -62,7 +62,7 @@ export function countOperators(cases: readonly Pick<Case, 'operators'>[]): Map<s
 /** Every operator that the cases cover, each at least {@link LEAST} times. */
 export const OPERATORS = (
   'Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace ' +
-  'Div Dropout Flatten Gather Gemm GlobalAveragePool GlobalMaxPool Identity LeakyRelu LogSoftmax MatMul Max MaxPool ' +
+  'Div Dropout Flatten Gather GatherND Gemm GlobalAveragePool GlobalMaxPool Identity LeakyRelu LogSoftmax MatMul Max MaxPool ' +
   'Min Mul Neg PRelu Pad ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Slice Softmax SpaceToDepth Split Squeeze ' +
   'Sub Sum Transpose Unsqueeze Upsample'
 ).split(' ')

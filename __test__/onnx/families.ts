@@ -153,6 +153,7 @@ export const FAMILIES: Readonly<Record<string, Readonly<Record<string, Family>>>
       { count: 30 },
     ),
     Transpose: family(single(deep, operators.transpose)),
+    GatherND: family(single(deep, operators.gatherNd), { count: 50, least: 11 }),
     Resize: family(single(images, operators.resize), { count: 90 }),
     DepthToSpace: family(
       single(deepImage, (b, x) => operators.depthToSpace(b, x, x.shape[1] === 9 ? 3 : 2)),

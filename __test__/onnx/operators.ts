@@ -147,9 +147,7 @@ export function pool(b: Builder, x: Value, op: 'MaxPool' | 'AveragePool'): Value
     const order = b.opset >= 8 && b.chance(0.2) ? 0 : undefined
     return b.apply(op, [x], shape, { ...attributes, kernel_shape: kernel, storage_order: order })
   }
-  // Before version 19 runtimes divide by different counts where ceil_mode reaches beyond counted padding: such are refused.
-  const apart = attributes['ceil_mode'] === 1 && b.opset < 19
-  const counted = b.pick(apart ? [undefined, 0] : [undefined, 0, 1, 1])
+  const counted = b.pick([undefined, 0, 1, 1])
   return b.apply(op, [x], shape, { ...attributes, kernel_shape: kernel, count_include_pad: counted })
 }
 
@@ -563,6 +561,19 @@ export function resize(b: Builder, x: Value): Value {
   if (b.chance(0.5)) return b.apply('Resize', [x, roi, scales], shape, attributes)
   const noScales = b.opset >= 13 && b.chance(0.5) ? undefined : empty
   return b.apply('Resize', [x, roi, noScales, b.integers(shape)], shape, attributes)
+}
+
+/** Elements, or blocks of them, at constant places. */
+export function gatherNd(b: Builder, x: Value): Value {
+  const batch = b.opset >= 12 && b.chance(0.4) ? 1 : 0
+  const depth = b.integer(1, x.shape.length - batch)
+  const count = b.integer(1, 4)
+  const axes = x.shape.slice(batch, batch + depth)
+  const places = Array.from({ length: count }, () => axes.map((extent) => b.integer(-extent, extent - 1)))
+  const list = batch === 1 ? [1, count, depth] : [count, depth]
+  const indices = b.constant(list, places.flat(), 'int64')
+  const shape = [...list.slice(0, -1), ...x.shape.slice(batch + depth)]
+  return b.apply('GatherND', [x, indices], shape, { batch_dims: batch === 1 ? 1 : undefined })
 }
 
 /** To another type, by its number in onnx.proto. */

@@ -99,7 +99,8 @@ function asText(answers: readonly Answer[], global: BoundResult | undefined, wor
     ...(several ? [answer.input] : []),
     String(answer.epsilon),
     roundOutward(answer.upper, 'upper'),
-    roundOutward(answer.lower, 'lower'),
+    // Zero says nothing: no ratio was looked for, or rounding left nothing of any.
+    answer.lower === 0 ? '-' : roundOutward(answer.lower, 'lower'),
     ...(global === undefined ? [] : [roundOutward(global.upper, 'upper'), round(answer.upper / global.upper)]),
   ])
   const lines = [`${words.kind} local Lipschitz bound, l2`, '', table(columns, rows)]

@@ -107,7 +107,8 @@ export function layerTable({ layers }: BoundResult): string {
 export function summaryTable({ layers }: NetworkSummary): string {
   const reads = layers.map(({ inputs }, index) => {
     const before = layers[index - 1]?.name ?? 'input'
-    return inputs.length === 1 && inputs[0] === before ? '' : inputs.join(', ')
+    if (inputs.length === 1 && inputs[0] === before) return ''
+    return inputs.length > 3 ? `${inputs.slice(0, 2).join(', ')}, ... (${inputs.length})` : inputs.join(', ')
   })
   const branches = reads.some((names) => names !== '')
   const columns: Column[] = [

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lipbound_kernels::pool::Threads;
-use lipbound_operators::{LinearOperator, Workspace};
+use lipbound_operators::{LinearOperator, Workspace, rounding};
 
 use crate::{
     Cancelled, Context, Monitor, Stop,
@@ -215,6 +215,14 @@ pub fn norm_bracket(
     let support = Support::of(operator);
     if support.is_empty() {
         return Ok(NormBracket::known(0.0, 0.0));
+    }
+    if let Some(selection) = operator.selection() {
+        let most = selection.most_chosen() as f64;
+        let root = most.sqrt();
+        // Roots of square numbers are exact.
+        let ends =
+            if root * root == most { (root, root) } else { (rounding::sqrt_down(most), rounding::sqrt_up(most)) };
+        return Ok(NormBracket::known(ends.0, ends.1));
     }
     let caps = Caps::new(operator, ws);
     if caps.cap == 0.0 {

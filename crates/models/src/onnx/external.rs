@@ -99,7 +99,8 @@ impl ExternalFiles {
         }
         let folder = fs::canonicalize(folder).map_err(|error| format!("the folder of the model: {error}"))?;
         // Symbolic links are followed to where they lead, which must be inside too.
-        let path = fs::canonicalize(folder.join(relative)).map_err(|error| error.to_string())?;
+        let path = fs::canonicalize(folder.join(relative))
+            .map_err(|error| format!("{error}; the file must lie beside the model, under this name"))?;
         if !path.starts_with(&folder) {
             return Err("leads outside the folder of the model".into());
         }

@@ -255,6 +255,13 @@ impl Graph {
         }
         let input = the_input(&inputs, &readers, &mut notes)?;
         let input_shape = inputs::shape(input, options.input_shape.as_deref())?;
+        if let [batch, _, ..] = input_shape[..]
+            && batch > 1
+        {
+            notes.push(format!(
+                "the first axis of the input, of {batch}, is taken as part of one input: export with a batch of one if it is a batch"
+            ));
+        }
         let input = input.name.clone();
         if !makers.contains_key(chosen.as_str()) {
             let what = if chosen == input { "the input itself" } else { "a constant" };

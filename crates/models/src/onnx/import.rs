@@ -28,9 +28,17 @@ pub(super) struct Importer {
     names: HashMap<String, usize>,
     /// What may still be spent on what the file does not hold: spread biases, indices, pooling windows.
     budget: Budget,
+    notes: Vec<String>,
 }
 
 impl Importer {
+    /// Says something of the network that people should know of every bound of it.
+    pub fn note(&mut self, note: String) {
+        if self.notes.len() < MOST_NOTES && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Takes `count` elements of `size` bytes from the budget, before they are allocated.
     pub fn reserve(&mut self, count: usize, size: usize) -> Result<(), ModelError> {
         self.budget.take_elements(count, size)
@@ -39,7 +47,7 @@ impl Importer {
     /// A network for inputs of this ONNX shape.
     pub fn new(input_shape: &[usize], budget: Budget) -> Result<Self, ModelError> {
         let builder = NetworkBuilder::new(without_batch(input_shape).to_vec())?;
-        Ok(Self { builder, nodes: Vec::new(), names: HashMap::new(), budget })
+        Ok(Self { builder, nodes: Vec::new(), names: HashMap::new(), budget, notes: Vec::new() })
     }
 
     /// The network whose output is `output`, without the nodes that do not lead to it: those of which only the shape
@@ -117,13 +125,20 @@ impl Importer {
     }
 }
 
+/// Most notes of a network.
+const MOST_NOTES: usize = 20;
 /// Most nodes of a network: each new name is compared with all others.
 const MOST_NODES: usize = 1 << 16;
 /// What a node takes, roundly, beside its names and tables.
 const NODE: usize = 1024;
 
-/// Reads a graph into a network; also tells how many operators on constants were computed.
-pub(super) fn network(graph: Graph, files: &mut ExternalFiles, budget: Budget) -> Result<(Network, usize), ModelError> {
+/// Reads a graph into a network; also tells how many operators on constants were computed. `notes` get what rules say.
+pub(super) fn network(
+    graph: Graph,
+    files: &mut ExternalFiles,
+    budget: Budget,
+    notes: &mut Vec<String>,
+) -> Result<(Network, usize), ModelError> {
     let importer =
         Importer::new(&graph.input_shape, budget).map_err(|error| error.at(&format!("input '{}'", graph.input)))?;
     let Graph { opset, input, input_shape, output, nodes, cut, initializers, readers, .. } = graph;
@@ -135,6 +150,7 @@ pub(super) fn network(graph: Graph, files: &mut ExternalFiles, budget: Budget) -
         driver.node(node).map_err(|error| error.at(&place))?;
     }
     let Driver { mut importer, mut values, folded, .. } = driver;
+    notes.append(&mut importer.notes);
     let network = match values.remove(&output) {
         Some(Value::Flow(flow)) if flow.source > 0 => importer.finish(&flow),
         // A network needs a node, even where it is the identity.
@@ -170,8 +186,8 @@ impl Driver<'_> {
     fn node(&mut self, node: NodeProto) -> Result<(), ModelError> {
         let name = graph::name(&node).to_string();
         let NodeProto { input: inputs, output: mut outputs, op_type: kind, attribute, .. } = node;
-        // What nobody reads is left out, such as the mask of a dropout.
-        for name in outputs.iter_mut().skip(1) {
+        // What nobody reads is left out, such as the mask of a dropout; but a batch normalisation's outputs say what it is.
+        for name in outputs.iter_mut().skip(1).filter(|_| kind != "BatchNormalization") {
             if !self.readers.contains_key(name) && name != self.output {
                 name.clear();
             }
@@ -292,12 +308,47 @@ impl Driver<'_> {
 fn unsupported(op: &Op, place: &str, mut known: Vec<&str>) -> ModelError {
     known.sort_unstable();
     known.dedup();
+    let why = if CURVED.contains(&op.kind.as_str()) { ", since it is not piecewise linear" } else { "" };
+    let instead = match op.inputs.first() {
+        Some(input) if !input.is_empty() && !why.is_empty() => {
+            format!(" (to bound the network up to what it reads, choose '{input}' as option 'output')")
+        }
+        _ => String::new(),
+    };
     ModelError::model(format!(
-        "the operator '{}' is not supported {place}; supported are {}",
+        "the operator '{}' is not supported {place}{why}{instead}; supported are {}",
         op.kind,
         known.join(", ")
     ))
 }
+
+/// Operators that people meet most, of those that no piecewise linear rule can be exact for.
+const CURVED: [&str; 24] = [
+    "Celu",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Gelu",
+    "GroupNormalization",
+    "HardSwish",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "Mish",
+    "Pow",
+    "RMSNormalization",
+    "ReduceL2",
+    "Selu",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Sqrt",
+    "Swish",
+    "Tanh",
+];
 
 /// The shape of one example: a leading one is the batch where it is not the only axis.
 pub(super) fn without_batch(shape: &[usize]) -> &[usize] {

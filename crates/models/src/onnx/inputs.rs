@@ -29,7 +29,7 @@ pub(super) fn shape(input: &ValueInfoProto, given: Option<&[usize]>) -> Result<V
         (None, Some(given)) => given.to_vec(),
         (None, None) => {
             return Err(at(ModelError::shape(
-                "the file does not declare its shape; give it as option 'input', with the batch dimension",
+                "the file does not declare its shape; give it as option 'input' (on the command line --input-shape), with the batch dimension",
             )));
         }
     };
@@ -80,7 +80,10 @@ fn resolved(declared: &TensorShapeProto, given: Option<&[usize]>) -> Result<Vec<
         };
         let first = axes.len() < rank;
         let declared = if first { &known[1..] } else { &known[..] };
-        if given.iter().zip(declared).any(|(given, known)| known.is_some_and(|known| known != *given)) {
+        let batch = if first { known[0].filter(|&batch| batch != 1) } else { None };
+        if batch.is_some()
+            || given.iter().zip(declared).any(|(given, known)| known.is_some_and(|known| known != *given))
+        {
             return Err(ModelError::shape(format!(
                 "option 'input' is {given:?}, but the file declares the shape {}",
                 shown()
@@ -90,7 +93,7 @@ fn resolved(declared: &TensorShapeProto, given: Option<&[usize]>) -> Result<Vec<
     }
     shape.iter().copied().collect::<Option<Vec<_>>>().ok_or_else(|| {
         ModelError::shape(format!(
-            "the file leaves sizes of its shape {} open; give the shape of one example as option 'input'",
+            "the file leaves sizes of its shape {} open; give the shape of one example as option 'input' (on the command line --input-shape)",
             shown()
         ))
     })

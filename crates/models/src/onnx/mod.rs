@@ -110,9 +110,9 @@ fn network(
 ) -> Result<OnnxModel, ModelError> {
     let mut graph = Graph::new(model, options, &mut budget)?;
     let mut files = ExternalFiles::beside(folder);
-    let (unused, notes) = (graph.unused, std::mem::take(&mut graph.notes));
+    let (unused, mut notes) = (graph.unused, std::mem::take(&mut graph.notes));
     let (name, producer, opset) = (graph.name.take(), graph.producer.take(), graph.opset);
     let (input, output) = (graph.input.clone(), graph.output.clone());
-    let (network, folded) = import::network(graph, &mut files, budget)?;
+    let (network, folded) = import::network(graph, &mut files, budget, &mut notes)?;
     Ok(OnnxModel { network, name, producer, opset, input, output, folded, unused, notes })
 }

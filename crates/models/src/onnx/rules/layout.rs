@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lipbound_lipschitz::{ModelError, Tensor};
 
 use super::{
-    super::{Array, Flow, Importer, Op, Value},
+    super::{Array, Flow, Importer, Op, Value, schema::data_type},
     build::{
         Outputs, arity, axes, axis, broadcast, check_rank, constant, elements, flow, one, only_output,
         optional_constant, size, strides,
@@ -45,7 +45,9 @@ pub(super) fn dropout(importer: &mut Importer, op: &mut Op, inputs: &[Option<Val
     op.attributes.take("seed");
     let training = optional_constant(inputs, 2, "training_mode")?.map(Array::integers).transpose()?;
     if training.is_some_and(|training| training.iter().any(|&t| t != 0)) {
-        return Err(ModelError::model("training_mode is set, but only inference can be bounded"));
+        return Err(ModelError::model(
+            "training_mode is set, but only inference can be bounded: call model.eval() and export again",
+        ));
     }
     let input = flow(inputs, 0, "the input")?;
     one(importer.reshaped(op, input, input.shape.clone())?)
@@ -58,7 +60,15 @@ pub(super) fn cast(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>
     let to = needed(op.attributes.optional_int("to")?, "to")?;
     // float, float16, double, bfloat16: in real arithmetic all the same.
     if ![1, 10, 11, 16].contains(&to) {
-        return Err(ModelError::model(format!("casts to element type {to}, which rounds; only float types do not")));
+        let name = i32::try_from(to).map_or_else(|_| to.to_string(), data_type::name);
+        return Err(ModelError::model(format!("casts to {name}, which rounds; only floating-point types do not")));
+    }
+    if [10, 16].contains(&to) {
+        importer.note(format!(
+            "'{}' rounds to {}: that rounding is no part of the network",
+            op.name,
+            data_type::name(to as i32)
+        ));
     }
     let input = flow(inputs, 0, "the input")?;
     one(importer.reshaped(op, input, input.shape.clone())?)
@@ -360,6 +370,42 @@ pub(super) fn gather(importer: &mut Importer, op: &mut Op, inputs: &[Option<Valu
     shape.extend(&input.shape[along + 1..]);
     let offset = |k: usize, i: usize| Some(if k == along { chosen[i] } else { i } * steps[k]);
     one(importer.select(op, input, &places, &offset, shape)?)
+}
+
+/// The elements, or blocks of them, at constant places.
+pub(super) fn gather_nd(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>]) -> Outputs {
+    arity(inputs, 2, 2)?;
+    let input = flow(inputs, 0, "the data")?;
+    let indices = constant(inputs, 1, "the indices")?;
+    let (batch, rank) = (size("batch_dims", op.attributes.int("batch_dims", 0)?, 0)?, input.shape.len());
+    let depth = *indices.shape.last().ok_or_else(|| ModelError::shape("the indices have no axis"))?;
+    let end = batch.saturating_add(depth);
+    if batch >= indices.shape.len() || depth == 0 || end > rank {
+        return Err(ModelError::shape(format!(
+            "indices of shape {:?} do not choose places of shape {:?} behind {batch} axes",
+            indices.shape, input.shape
+        )));
+    }
+    if input.shape[..batch] != indices.shape[..batch] || input.shape[..batch].iter().any(|&d| d != 1) {
+        return Err(ModelError::shape(format!("the first {batch} axes must have a length of one, one example's")));
+    }
+    let axes = &input.shape[batch..end];
+    let mut chosen = Vec::with_capacity(indices.len() / depth);
+    for place in indices.integers()?.chunks_exact(depth) {
+        let mut flat = 0;
+        for (&i, &length) in place.iter().zip(axes) {
+            let i = axis(i, length).map_err(|_| {
+                ModelError::value(format!("an index is {i}, outside of an axis that has a length of {length}"))
+            })?;
+            flat = flat * length + i;
+        }
+        chosen.push(flat);
+    }
+    let block: usize = input.shape[end..].iter().product();
+    let mut shape = indices.shape[..indices.shape.len() - 1].to_vec();
+    shape.extend(&input.shape[end..]);
+    let offset = |k: usize, i: usize| Some(if k == 0 { chosen[i] * block } else { i });
+    one(importer.select(op, input, &[chosen.len(), block], &offset, shape)?)
 }
 
 pub(super) fn expand(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>]) -> Outputs {

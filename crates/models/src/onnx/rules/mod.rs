@@ -41,6 +41,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Expand", layout::expand),
     ("Flatten", layout::flatten),
     ("Gather", layout::gather),
+    ("GatherND", layout::gather_nd),
     ("Gemm", matrices::gemm),
     ("GlobalAveragePool", pools::global_average_pool),
     ("GlobalMaxPool", pools::global_max_pool),

@@ -4,14 +4,20 @@ use lipbound_lipschitz::{BatchNorm2d, ModelError, batch_norm2d};
 
 use super::{
     super::{Array, Importer, Op, Value},
-    build::{Outputs, arity, constant, elements, flow, one, only_output},
+    build::{Outputs, arity, constant, elements, flow, one},
     windows::single,
 };
 
 pub(super) fn batch_normalization(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>]) -> Outputs {
     arity(inputs, 5, 5)?;
-    // The others are running statistics, which training changes.
-    only_output(op)?;
+    // Others are statistics of a batch. Before opset 14 it is their number that says whether the operator trains, so they
+    // count whether or not somebody reads them.
+    let listed = op.outputs.iter().filter(|name| !name.is_empty()).count();
+    if listed > 1 {
+        return Err(ModelError::model(format!(
+            "has {listed} outputs, as in training, but only inference can be bounded: call model.eval() and export again"
+        )));
+    }
     let input = flow(inputs, 0, "the input")?;
     let count = elements(&input.shape)?;
     // A tensor without axes for channels has one.
@@ -23,7 +29,9 @@ pub(super) fn batch_normalization(importer: &mut Importer, op: &mut Op, inputs: 
     // How fast running statistics change while a network is trained.
     op.attributes.take("momentum");
     if op.attributes.int("training_mode", 0)? != 0 {
-        return Err(ModelError::model("training_mode is set, but only inference can be bounded"));
+        return Err(ModelError::model(
+            "training_mode is set, but only inference can be bounded: call model.eval() and export again",
+        ));
     }
     if op.attributes.int("spatial", 1)? != 1 {
         return Err(ModelError::model("spatial must be 1: statistics for each element are not supported"));

@@ -89,9 +89,11 @@ pub(super) fn average_pool(importer: &mut Importer, op: &mut Op, inputs: &[Optio
         let needed = (out[axis] - 1) * stride + (kernel - 1) * dilation + 1;
         let beyond = needed.saturating_sub(size + before + after);
         if beyond > 0 && count_padding && op.opset < 19 {
-            return Err(ModelError::model(
-                "ceil_mode makes a window reach beyond the padding while count_include_pad is set; before opset 19 \
-                 runtimes do not agree on its divisor",
+            // What the specification says since then, and what PyTorch and onnxruntime have in all versions today.
+            importer.note(format!(
+                "windows of '{}' that ceil_mode takes beyond the padding are divided by how many elements they have inside; \
+                 before opset 19 the specification does not say",
+                op.name
             ));
         }
         // Ceil mode is padding at the far end, as much as the last window needs.
