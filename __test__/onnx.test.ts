@@ -263,6 +263,19 @@ const models: Record<string, [() => string | Promise<string>, RegExp[]]> = {
   ],
   'operators of the future': [() => written(classifier, { opset: 99 }), [/99/, /7 to 26/]],
   'operators of the past': [() => written(classifier, { opset: 3 }), [/3/, /7 to 26/]],
+  'negative pads': [
+    () =>
+      written({
+        inputs: [{ name: 'x', dims: [1, 1, 4] }],
+        nodes: [
+          node('MaxPool', ['x'], ['y'], {
+            name: 'bad',
+            attributes: { kernel_shape: ints([1]), pads: ints([-1, 0]) },
+          }),
+        ],
+      }),
+    [/'bad'/, /pads/, /-1/],
+  ],
   'two inputs that matter': [
     () =>
       written({
