@@ -91,6 +91,22 @@ test('sizes that the file leaves open are asked for', async (t) => {
   t.regex(error.message, /'input' must be an array of positive integers/)
 })
 
+test('an end of a clip counts, even the largest number of its type', async (t) => {
+  const most = 3.4028234663852886e38
+  const scalar = (name: string, value: number): TensorDescription => ({
+    name,
+    type: 'float',
+    dims: [],
+    values: [value],
+  })
+  const path = written({
+    nodes: [node('Mul', ['x', 'c'], ['m']), node('Clip', ['m', 'zero', 'most'], ['y'])],
+    initializers: [scalar('c', 1e30), scalar('zero', 0), scalar('most', most)],
+  })
+  using network = await loadModel(path)
+  t.deepEqual([...(await network.evaluate([1e10, 1])).data], [most, 1.0000000150474662e30])
+})
+
 test('what is no part of the network is said', async (t) => {
   const path = written({
     inputs: [{ name: 'x', dims: [3, 2] }],

@@ -216,6 +216,8 @@ pub fn batch_norm2d(input: &[usize], tensors: &BatchNorm2d<'_>) -> Built {
     ] {
         if let Some(tensor) = tensor {
             expect_shape(name, tensor, &[channels], &format!("an input of shape {input:?}"))?;
+            // Quotients and products of these neither vanish nor overflow.
+            check_magnitudes(name, tensor.to_f64())?;
         }
     }
     if !(tensors.eps.is_finite() && tensors.eps >= 0.0) {

@@ -1,11 +1,11 @@
 //! Numbers at the edges: overflow, underflow, exact ties, a ball of radius zero. Each once broke a bound in review.
 
 use lipbound_lipschitz::{
-    BoundOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network, NetworkBuilder, Node, Quiet,
-    Tensor, Unit, bound, global_bound, linear, max_pool2d, normalize, unit,
+    BatchNorm2d, BoundOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network, NetworkBuilder, Node,
+    Quiet, Tensor, Unit, batch_norm2d, bound, global_bound, linear, max_pool2d, normalize, unit,
 };
 use lipbound_operators::Workspace;
-use lipbound_spectral::NormOptions;
+use lipbound_spectral::{GuaranteeRequest, NormOptions};
 
 type Built = Result<(Layer, Vec<usize>), ModelError>;
 type Make = Box<dyn Fn(&[usize]) -> Built>;
@@ -240,6 +240,43 @@ fn what_underflows_between_merged_maps_does_not_make_a_norm_small() {
                 assert!(result.lower <= truth * (1.0 + 1e-12));
             }
         }
+    }
+}
+
+#[test]
+fn statistics_that_would_vanish_are_refused() {
+    let at = |values: [f64; 2]| tensor(&[2], &values);
+    let (tiny, ones, zeros) = (at([1e-200, 1.0]), at([1.0, 1.0]), at([0.0, 0.0]));
+    let (far, wide) = (at([-1e300, 0.0]), at([1e300, 1.0]));
+    for (weight, mean, var, name) in
+        [(&tiny, &zeros, &ones, "weight"), (&ones, &far, &ones, "running_mean"), (&ones, &zeros, &wide, "running_var")]
+    {
+        let tensors = BatchNorm2d { weight: Some(weight), bias: None, running_mean: mean, running_var: var, eps: 0.0 };
+        let error = batch_norm2d(&[2, 1, 1], &tensors).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("1e-45 to 1e45"), "{error}");
+    }
+}
+
+/// An entry that overflows between merged maps, in a column that does not move, must not reach the lower end of the norm.
+#[test]
+fn what_overflows_behind_a_mask_says_nothing() {
+    let signs = [1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0, 1.0];
+    let wide: Vec<f64> = signs.chunks(4).flat_map(|row| row.iter().copied().chain([-1e45])).collect();
+    let huge: Vec<f64> = (0..16).map(|k| if k % 5 == 0 { 1e45 } else { 0.0 }).collect();
+    let map = |cols: usize, values: &[f64]| -> Make {
+        let weight = tensor(&[4, cols], values);
+        Box::new(move |input| linear(input, &weight, None))
+    };
+    let net = chain(&[5], vec![clip(-100.0, 100.0), map(5, &wide), map(4, &huge), map(4, &huge), leaky(1e45)]);
+    let x0 = tensor(&[5], &[0.0, 0.0, 0.0, 0.0, 1000.0]);
+    for guarantee in [GuaranteeRequest::Auto, GuaranteeRequest::Probabilistic, GuaranteeRequest::Deterministic] {
+        let norm = NormOptions { guarantee, ..NormOptions::default() };
+        let options = BoundOptions { norm, ..options(Kind::Centred, 0.1, MethodRequest::Layerwise) };
+        let Ok(results) = bound(&net, &x0, &options, &Quiet, &mut Workspace::new()) else { continue };
+        for layer in &results[0].layers {
+            assert!(layer.norm.lower <= 2e135 * (1.0 + 1e-9), "{guarantee:?}: {:?}", layer.norm);
+        }
+        assert!(results[0].upper >= 2e135 * (1.0 - 1e-9), "{guarantee:?}: {:e}", results[0].upper);
     }
 }
 

@@ -47,7 +47,8 @@ impl Masked {
             None => action(input, output, ws),
         }
         if let Some(after) = after {
-            output.iter_mut().zip(after).for_each(|(y, r)| *y *= r);
+            // What is left out is zero, even where the product overflowed.
+            output.iter_mut().zip(after).for_each(|(y, &r)| *y = if r == 0.0 { 0.0 } else { *y * r });
         }
     }
 }

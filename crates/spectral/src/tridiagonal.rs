@@ -74,6 +74,10 @@ impl Tridiagonal {
     /// The largest Ritz value, from below, to the relative precision `precision`; `known` is an earlier value.
     #[must_use]
     pub fn ritz_lower(&self, known: f64, precision: f64) -> f64 {
+        // A process that overflowed on its way says nothing.
+        if !self.offdiagonal.iter().all(|g| g.is_finite()) {
+            return known;
+        }
         // By Gershgorin the spectrum is below twice the largest entry.
         let top = 2.0 * self.offdiagonal.iter().fold(0.0, |m: f64, &g| m.max(g));
         let mut low = self.offdiagonal.iter().fold(known, |m: f64, &g| m.max(g)).min(top);

@@ -82,10 +82,8 @@ pub(super) fn clip(importer: &mut Importer, op: &mut Op, inputs: &[Option<Value>
         let read = |i: usize, what: &str| optional_constant(inputs, i, what)?.map(|a| end(a, what)).transpose();
         (read(1, "min")?, read(2, "max")?)
     };
-    // An absent end is that of the numbers themselves, and so is one which says that: no number is beyond it.
-    let (least, most) = (f64::from(f32::MIN), f64::from(f32::MAX));
-    let low = low.filter(|&low| low != least).unwrap_or(f64::NEG_INFINITY);
-    let high = high.filter(|&high| high != most).unwrap_or(f64::INFINITY);
+    // An absent end is that of the numbers themselves. One that is there counts, even the largest number of the type.
+    let (low, high) = (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY));
     one(clipped(importer, op, input, low, high)?)
 }
 
