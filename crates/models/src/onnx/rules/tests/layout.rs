@@ -440,7 +440,7 @@ fn refusals() {
     let train = vec![x.clone(), In::Absent, In::Shaped(vec![], vec![1])];
     case("Dropout", 13, vec![], train).refuses("training_mode");
     Case { outputs: 2, ..case("Dropout", 13, vec![], vec![x.clone()]) }.refuses("only the first");
-    case("Cast", 13, vec![("to", Attribute::Int(7))], vec![x.clone()]).refuses("casts to element type 7");
+    case("Cast", 13, vec![("to", Attribute::Int(7))], vec![x.clone()]).refuses("casts to INT64");
     case("Reshape", 13, vec![], vec![x.clone(), In::Whole(vec![3, -1])]).refuses("cannot reshape");
     case("Reshape", 13, vec![], vec![x.clone(), In::Whole(vec![-1, -1])]).refuses("must be at least 1");
     case("Reshape", 14, vec![("allowzero", Attribute::Int(1))], vec![x.clone(), In::Whole(vec![0, 4])])
