@@ -2,22 +2,12 @@
  * Bounds of ONNX models of others, beside ratios that an ascent with nothing but forward passes attains. The files are
  * not part of this repository: the test looks for them beside it, and says so when it skips.
  */
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-import test from 'ava'
-
 import { loadModel, loadTensor } from '../dist/index.js'
 import type { Network } from '../dist/index.js'
 import { createRandom } from './helpers/random.js'
+import { sharedData } from './helpers/shared-data.js'
 
-const folder = fileURLToPath(new URL('../../shared/data/', import.meta.url))
-const present = existsSync(folder)
-if (!present)
-  test.skip(`the reference data are not at ${folder}`, (t) => {
-    t.pass()
-  })
-const check = present ? test : test.skip
+const { folder, check } = sharedData()
 
 const EPSILONS = [0.001, 0.01, 0.1]
 

@@ -2,24 +2,14 @@
  * ONNX models of others, each against onnxruntime on random inputs. The files are not part of this repository: the test
  * looks for them beside it, and says so when it skips.
  */
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-import test from 'ava'
-
 import { loadModel } from '../dist/index.js'
 import { createRandom } from './helpers/random.js'
 import { sizeOf } from './onnx/builder.js'
 import { distance, withoutBatch } from './onnx/cases.js'
 import { openReference } from './onnx/runtime.js'
+import { sharedData } from './helpers/shared-data.js'
 
-const folder = fileURLToPath(new URL('../../shared/data/', import.meta.url))
-const present = existsSync(folder)
-if (!present)
-  test.skip(`the reference data are not at ${folder}`, (t) => {
-    t.pass()
-  })
-const check = present ? test : test.skip
+const { folder, check } = sharedData()
 
 /** onnxruntime computes in single precision. */
 const TOLERANCE = 1e-4

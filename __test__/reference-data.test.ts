@@ -2,13 +2,11 @@
  * The network and the digit of the authors of arXiv 2104.14672, against values computed densely in double precision.
  * The data are not part of this repository: the test looks for them beside it, and says so when it skips.
  */
-import { existsSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-import test from 'ava'
+import { readFileSync } from 'node:fs'
 
 import { loadModel, loadTensor } from '../dist/index.js'
 import type { BoundResult } from '../dist/index.js'
+import { sharedData } from './helpers/shared-data.js'
 
 interface Expected {
   jacobianNormAtInput: number
@@ -19,13 +17,7 @@ interface Expected {
   logits: number[]
 }
 
-const folder = fileURLToPath(new URL('../../shared/data/avant-mnist/', import.meta.url))
-const present = existsSync(folder)
-if (!present)
-  test.skip(`the reference data are not at ${folder}`, (t) => {
-    t.pass()
-  })
-const check = present ? test : test.skip
+const { folder, check } = sharedData('avant-mnist/')
 
 const architecture = {
   format: 'lipbound-architecture',

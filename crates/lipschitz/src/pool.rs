@@ -133,6 +133,17 @@ impl MaxPool {
         Ok(pool)
     }
 
+    /// The largest of what stands at the same place of each of several branches, which lie behind each other: window `i`
+    /// has element `i` of every branch.
+    ///
+    /// # Errors
+    /// If there is no branch, or no element.
+    pub fn across(branches: usize, elements: usize) -> Result<Self, ModelError> {
+        let starts = (0..=elements).map(|i| i * branches).collect();
+        let members = (0..elements).flat_map(|i| (0..branches).map(move |b| (b * elements + i) as u32)).collect();
+        Self::from_windows(branches * elements, starts, members)
+    }
+
     /// Number of inputs.
     #[must_use]
     pub fn inputs(&self) -> usize {

@@ -81,15 +81,12 @@ impl Ball<'_> {
                 }
             }
         }
-        let m = f64::from(windows.into_iter().max().unwrap_or(0));
-        let root = m.sqrt();
-        // Roots of square numbers are exact.
-        let constant = if root * root == m { (root, root) } else { (rounding::sqrt_down(m), rounding::sqrt_up(m)) };
+        let norm = NormBracket::root_of(windows.into_iter().max().unwrap_or(0) as usize);
         let worst = rounding::sqrt_up(pool.multiplicity() as f64);
         let output = Flow {
-            gain: rounding::mul_up(input.gain, constant.1),
-            product: stretched(input.product, constant.0, constant.1),
-            radius: rounding::mul_up(input.radius, constant.1),
+            gain: rounding::mul_up(input.gain, norm.upper),
+            product: stretched(input.product, norm.lower, norm.upper),
+            radius: rounding::mul_up(input.radius, norm.upper),
             reach,
             moves,
             error: rounding::mul_up(worst, rounding::add_up(input.error, input.still_error)),
@@ -98,7 +95,7 @@ impl Ball<'_> {
         };
         let Joins { winners, starts, joins, uncertain, levels, .. } = joins;
         let change = Change::Pool { inputs: pool.inputs(), multiplicity: pool.multiplicity(), winners, starts, joins };
-        Ok(Step { norm: NormBracket::known(constant.0, constant.1), units, output, change, uncertain, levels })
+        Ok(Step { norm, units, output, change, uncertain, levels })
     }
 
     /// Whether at x0 itself one element of the window is above all others, whatever rounding did.

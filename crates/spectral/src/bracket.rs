@@ -169,6 +169,19 @@ pub struct NormBracket {
 }
 
 impl NormBracket {
+    /// The root of a count: how often an element is chosen, or in how many windows it is.
+    #[must_use]
+    pub fn root_of(count: usize) -> Self {
+        let count = count as f64;
+        let root = count.sqrt();
+        // Roots of square numbers are exact.
+        if root * root == count {
+            Self::known(root, root)
+        } else {
+            Self::known(rounding::sqrt_down(count), rounding::sqrt_up(count))
+        }
+    }
+
     /// A norm known from structure, within `[lower, upper]`.
     #[must_use]
     pub fn known(lower: f64, upper: f64) -> Self {
@@ -217,12 +230,7 @@ pub fn norm_bracket(
         return Ok(NormBracket::known(0.0, 0.0));
     }
     if let Some(selection) = operator.selection() {
-        let most = selection.most_chosen() as f64;
-        let root = most.sqrt();
-        // Roots of square numbers are exact.
-        let ends =
-            if root * root == most { (root, root) } else { (rounding::sqrt_down(most), rounding::sqrt_up(most)) };
-        return Ok(NormBracket::known(ends.0, ends.1));
+        return Ok(NormBracket::root_of(selection.most_chosen()));
     }
     let caps = Caps::new(operator, ws);
     if caps.cap == 0.0 {

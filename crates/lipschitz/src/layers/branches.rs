@@ -111,8 +111,5 @@ fn together(inputs: &[&[usize]]) -> Result<(Layer, Vec<usize>), ModelError> {
 
 /// A window over what stands at the same place of each of the branches, which lie behind each other.
 fn across(inputs: &[&[usize]]) -> Result<Layer, ModelError> {
-    let (branches, elements) = (inputs.len(), inputs[0].iter().product::<usize>());
-    let starts = (0..=elements).map(|i| i * branches).collect();
-    let members = (0..elements).flat_map(|i| (0..branches).map(move |b| (b * elements + i) as u32)).collect();
-    Ok(Layer::MaxPool(Arc::new(MaxPool::from_windows(branches * elements, starts, members)?)))
+    Ok(Layer::MaxPool(Arc::new(MaxPool::across(inputs.len(), inputs[0].iter().product())?)))
 }

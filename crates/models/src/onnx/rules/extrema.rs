@@ -22,9 +22,7 @@ fn largest(importer: &mut Importer, op: &Op, flows: &[Flow], negate: bool) -> Re
     }
     importer.reserve(all, size_of::<u32>())?;
     importer.reserve(count + 1, size_of::<usize>())?;
-    let starts = (0..=count).map(|i| i * several).collect();
-    let members = (0..count).flat_map(|i| (0..several).map(move |k| (k * count + i) as u32)).collect();
-    let pool = MaxPool::from_windows(all, starts, members)?;
+    let pool = MaxPool::across(several, count)?;
     let result = importer.push(op, Layer::MaxPool(Arc::new(pool)), &[&joined], flows[0].shape.clone(), 0)?;
     if negate { importer.times(op, &result, -1.0) } else { Ok(result) }
 }
