@@ -1,0 +1,52 @@
+/** Bounds over a range of epsilons, method beside method: the curves of the papers' figures. */
+import type { RunOptions } from './cancellation.js'
+import type { BoundMethod } from './network.js'
+import type { NormComputation } from './norm.js'
+import type { BoundResult } from './results.js'
+
+/** Options of {@link Network.sweep}. */
+export interface SweepOptions extends NormComputation, RunOptions {
+  /** The smallest epsilon; positive if the scale is logarithmic. */
+  from: number
+  /** The largest epsilon. */
+  to: number
+  /** How many epsilons, at least 2, both ends among them. Default: 25. */
+  points?: number | undefined
+  /** How they are spaced. Default: `log`. */
+  scale?: 'log' | 'linear' | undefined
+  /** Which constant; see {@link BoundOptions.kind}. */
+  kind?: 'centred' | 'uniform' | undefined
+  /**
+   * Which curves: `layerwise` leaves out certificates, `certificate` has both, `auto` (default) has both where the
+   * predicted cost of certificates is acceptable.
+   */
+  method?: BoundMethod | undefined
+}
+
+/** What a sweep found at one epsilon. */
+export interface SweepPoint {
+  /** Radius of the ball. */
+  readonly epsilon: number
+  /** The largest ratio that was attained inside it. */
+  readonly lower: number
+  /** The product of the layers' constants. */
+  readonly layerwise: BoundResult
+  /** The certificate, or the product where that is smaller; absent where no certificates were made. */
+  readonly certificate?: BoundResult
+}
+
+/** Bounds over a range of epsilons. */
+export interface SweepResult {
+  /** In the order of growing epsilon. */
+  readonly points: readonly SweepPoint[]
+  /** The bound over the whole space, by the same method. */
+  readonly global: BoundResult
+  /** Which constant. */
+  readonly kind: 'centred' | 'uniform'
+  /** Seed of every random choice: the same seed gives the same result. */
+  readonly seed: number
+  /** Seconds spent. */
+  readonly seconds: number
+  /** What to know of the network: {@link NetworkSummary.notes}. */
+  readonly notes: readonly string[]
+}
