@@ -1,10 +1,9 @@
 /** Certificates: what a bound claims, stage by stage. docs/certificate-format.md has the format. */
 import type { RunOptions } from './cancellation.js'
 import { InputError } from './errors.js'
-import type { NativeBoundResult } from './native.js'
 import type { NormComputation } from './norm.js'
 import { argumentError } from './options.js'
-import type { BoundKind, BoundResult } from './results.js'
+import type { BoundKind } from './results.js'
 
 /**
  * A bound with all that is needed to check it. Plain data: `JSON.stringify` writes it, `JSON.parse` reads it, and
@@ -80,12 +79,6 @@ export interface CheckOptions extends Omit<NormComputation, 'tolerance'>, RunOpt
   guarantee?: NormComputation['guarantee']
   /** Seconds for each norm, after which a claim counts as not verified. Default: none. */
   timeLimit?: number | undefined
-}
-
-/** A result of the native part with its certificate as plain data. */
-export function withCertificate({ certificate, ...result }: NativeBoundResult, notes: readonly string[]): BoundResult {
-  const told = { ...result, notes }
-  return certificate === undefined ? told : { ...told, certificate: JSON.parse(certificate) as Certificate }
 }
 
 /** The JSON text of what a caller says is a certificate. */

@@ -11,6 +11,16 @@ export type { BoundMethod, BoundOptions, GlobalBoundOptions, SequentialOptions }
 
 export type { Certificate, CheckOptions, StageClaims, WholeClaim } from './certificate.js'
 
+export type {
+  InputBox,
+  MarginReport,
+  RadiusOptions,
+  RadiusResult,
+  RadiusTermination,
+  ZeroRadiusReason,
+} from './radius.js'
+export type { SweepOptions, SweepPoint, SweepResult } from './sweep.js'
+
 export { norm } from './norm.js'
 export type { NormComputation, NormOptions } from './norm.js'
 
@@ -91,4 +101,5 @@ export type {
   PredictedCost,
   Progress,
   Termination,
+  Witness,
 } from './results.js'

@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 
+import type { RadiusResult } from './radius.js'
 import type { BoundResult, CheckResult, NetworkSummary, NormResult, Progress } from './results.js'
 
 /** A tensor as it crosses the boundary. */
@@ -44,7 +45,25 @@ export interface NativeBoundOptions {
   norm: NativeNormOptions
   functionals?: Float64Array[]
   certificate: boolean
+  restarts?: number
+  witness?: boolean
 }
+
+/** What a radius is asked. */
+export interface NativeRadiusOptions {
+  label?: number
+  lower?: NativeTensor
+  upper?: NativeTensor
+  maximum?: number
+  tolerance: number
+  method: 'auto' | 'layerwise' | 'certificate'
+  norm: NativeNormOptions
+  attackSteps?: number
+  witness: boolean
+}
+
+/** A radius, without what to know of the network. */
+export type NativeRadius = Omit<RadiusResult, 'notes' | 'adversarial'> & { adversarial?: NativeTensor }
 
 /** A ball around an input, for each of several radii. */
 export interface NativeBall {
@@ -53,8 +72,15 @@ export interface NativeBall {
 }
 
 /** A bound whose certificate, where there is one, is still JSON. What to know of the network is in its summary. */
-export interface NativeBoundResult extends Omit<BoundResult, 'certificate' | 'notes'> {
+export interface NativeBoundResult extends Omit<BoundResult, 'certificate' | 'notes' | 'witness'> {
   certificate?: string
+  witness?: { ratio: number; from: Float64Array; to: Float64Array }
+}
+
+/** Bounds of one epsilon by both methods. */
+export interface NativeSweepPoint {
+  layerwise: NativeBoundResult
+  certificate?: NativeBoundResult
 }
 
 export type NativeProgress = (progress: Progress) => void
@@ -74,6 +100,19 @@ export interface NativeNetwork {
     token: CancelToken,
     onProgress?: NativeProgress,
   ): Promise<Outcome<NativeBoundResult>>
+  sweep(
+    input: NativeTensor,
+    ball: NativeBall,
+    options: NativeBoundOptions,
+    token: CancelToken,
+    onProgress?: NativeProgress,
+  ): Promise<Outcome<NativeSweepPoint[]>>
+  certifiedRadius(
+    input: NativeTensor,
+    options: NativeRadiusOptions,
+    token: CancelToken,
+    onProgress?: NativeProgress,
+  ): Promise<Outcome<NativeRadius>>
   digest(): string
   check(
     certificateJson: string,

@@ -1,9 +1,10 @@
 /** Networks, and the bounds of their Lipschitz constants. */
+import { toBoundResult, toSweepPoint } from './answers.js'
 import { checkLayers, describeNetwork } from './architecture.js'
 import type { Described } from './architecture.js'
 import { run, throwIfAborted } from './cancellation.js'
 import type { RunOptions } from './cancellation.js'
-import { certificateText, withCertificate } from './certificate.js'
+import { certificateText } from './certificate.js'
 import type { Certificate, CheckOptions } from './certificate.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layer.js'
@@ -11,8 +12,23 @@ import { native } from './native.js'
 import type { NativeBoundOptions, NativeNetwork } from './native.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
-import { argumentError, flag, nonNegative, numbers, oneOf, optional, parseOptions, shape, text } from './options.js'
+import {
+  argumentError,
+  flag,
+  nonNegative,
+  number,
+  numbers,
+  oneOf,
+  optional,
+  parseOptions,
+  shape,
+  text,
+} from './options.js'
+import { nativeRadiusOptions, radiusSpecification, toRadiusResult } from './radius.js'
+import type { RadiusOptions, RadiusResult } from './radius.js'
 import type { BoundResult, CheckResult, NetworkSummary } from './results.js'
+import { epsilonsOf, sweepSpecification } from './sweep.js'
+import type { SweepOptions, SweepResult } from './sweep.js'
 import { toNative, toTensor } from './tensor.js'
 import type { Tensor, TensorLike } from './tensor.js'
 
@@ -32,6 +48,10 @@ export interface GlobalBoundOptions extends NormComputation, RunOptions {
   functionals?: readonly ArrayLike<number>[] | undefined
   /** Whether to add a certificate to the result; see {@link BoundOptions.certificate}. */
   certificate?: boolean | undefined
+  /** Random directions in which to look for a lower end; see {@link BoundOptions.restarts}. */
+  restarts?: number | undefined
+  /** Whether to return points that attain `lower`; see {@link BoundOptions.witness}. */
+  witness?: boolean | undefined
 }
 
 /**
@@ -70,6 +90,16 @@ export interface BoundOptions extends NormComputation, RunOptions {
    * whole output; functionals have none.
    */
   certificate?: boolean | undefined
+  /**
+   * Random directions from which to climb to a large `lower`, beside the one the Jacobian at the centre says. Default: 2,
+   * and none for networks of more than five million multiply-adds. More find a larger `lower`, or waste time.
+   */
+  restarts?: number | undefined
+  /**
+   * Whether to return points that attain `lower`: {@link BoundResult.witness}. `lower` is then their ratio, and not a
+   * limit of ratios, which may be a little larger.
+   */
+  witness?: boolean | undefined
 }
 
 /**
@@ -144,7 +174,7 @@ export class Network {
     const parsed = parseOptions('bound', options, {
       ...boundSpecification,
       epsilon: radii,
-      kind: optional(oneOf('centred', 'uniform')),
+      kind: kindOfBall,
     })
     const centre = toNative(toTensor(input, 'bound: input'))
     const ball = { epsilons: [parsed.epsilon].flat(), kind: parsed.kind ?? 'centred' }
@@ -152,7 +182,7 @@ export class Network {
     const found = await run(parsed, (token, onProgress) =>
       this.#alive().bound(centre, ball, request, token, onProgress),
     )
-    const results = found.map((result) => withCertificate(result, this.summary.notes))
+    const results = found.map((result) => toBoundResult(result, this.summary))
     if (typeof parsed.epsilon !== 'number') return results
     const [only] = results
     if (only === undefined) throw fromNative(new Error('no result for the one epsilon asked'))
@@ -170,7 +200,77 @@ export class Network {
     const parsed = parseOptions('globalBound', options, boundSpecification)
     const request = nativeBoundOptions(parsed)
     const found = await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
-    return withCertificate(found, this.summary.notes)
+    return toBoundResult(found, this.summary)
+  }
+
+  /**
+   * Bounds a local constant over a range of epsilons, method beside method: the curves of the papers' figures.
+   *
+   * @param input - the centre of the balls, as for {@link Network.bound}
+   * @param options - the range, and how to go about it
+   * @throws {@link InputError} (by rejection) as {@link Network.bound} does
+   *
+   * @example
+   * ```ts
+   * const { points, global } = await net.sweep(x, { from: 0.001, to: 1 })
+   * for (const { epsilon, lower, layerwise } of points) console.log(epsilon, lower, layerwise.upper, global.upper)
+   * ```
+   */
+  async sweep(input: TensorLike, options: SweepOptions): Promise<SweepResult> {
+    throwIfAborted(options)
+    const parsed = parseOptions('sweep', options, sweepSpecification)
+    const started = performance.now()
+    const centre = toNative(toTensor(input, 'sweep: input'))
+    const kind = parsed.kind ?? 'centred'
+    const ball = { epsilons: epsilonsOf(parsed), kind }
+    const { onProgress: report } = parsed
+    // The part of the work that the points are.
+    const share = 0.95
+    const of = (from: number, to: number): RunOptions => ({
+      signal: parsed.signal,
+      onProgress: report && ((progress) => report({ ...progress, done: from + (to - from) * progress.done })),
+    })
+    const found = await run(of(0, share), (token, onProgress) =>
+      this.#alive().sweep(centre, ball, nativeBoundOptions(parsed), token, onProgress),
+    )
+    const points = found.map((point) => toSweepPoint(point, this.summary))
+    // The seed that was drawn for the points is the seed of all.
+    const seed = points[0]?.layerwise.seed ?? 0
+    const global = await run(of(share, 1), (token, onProgress) =>
+      this.#alive().globalBound(nativeBoundOptions({ ...parsed, seed }), token, onProgress),
+    )
+    const { notes } = this.summary
+    const seconds = (performance.now() - started) / 1000
+    return { points, global: toBoundResult(global, this.summary), kind, seed, seconds, notes }
+  }
+
+  /**
+   * The largest radius that can be certified: no input (of the box, if one is given) at most this far from the given one
+   * has another class. Beside it stands the distance of the nearest input of another class that an attack found.
+   *
+   * Each other class has a margin at the input and a bound of the constant of that margin over a ball; where the product
+   * of constant and radius stays below the margin for all of them, the class cannot change.
+   *
+   * @param input - what is classified, as for {@link Network.bound}
+   * @param options - the right class, and how to go about it
+   * @returns a promise of the radius, in the l2 norm and the units of the network's input
+   * @throws {@link InputError} (by rejection) as {@link Network.bound} does; `ERR_LIPBOUND_VALUE` for an input that is not
+   *   inside the box
+   *
+   * @example
+   * ```ts
+   * const { radius, attackRadius, bindingClass } = await net.certifiedRadius(x, { label: 8 })
+   * ```
+   */
+  async certifiedRadius(input: TensorLike, options: RadiusOptions = {}): Promise<RadiusResult> {
+    throwIfAborted(options)
+    const parsed = parseOptions('certifiedRadius', options, radiusSpecification)
+    const centre = toNative(toTensor(input, 'certifiedRadius: input'))
+    const request = nativeRadiusOptions(parsed, this.summary)
+    const found = await run(parsed, (token, onProgress) =>
+      this.#alive().certifiedRadius(centre, request, token, onProgress),
+    )
+    return toRadiusResult(found, this.summary)
   }
 
   /**
@@ -270,7 +370,11 @@ const boundSpecification = {
   method: optional(oneOf('auto', 'layerwise', 'certificate')),
   functionals: optional(coefficients),
   certificate: optional(flag),
+  restarts: optional(number('an integer from 0 to 10000', (v) => Number.isInteger(v) && v >= 0 && v <= 10_000)),
+  witness: optional(flag),
 }
+
+const kindOfBall = optional(oneOf('centred', 'uniform'))
 
 /** The same as the native part wants it. */
 function nativeBoundOptions(
@@ -278,10 +382,19 @@ function nativeBoundOptions(
     method?: BoundMethod | undefined
     functionals?: Float64Array[] | undefined
     certificate?: boolean | undefined
+    restarts?: number | undefined
+    witness?: boolean | undefined
   },
 ): NativeBoundOptions {
-  const { method = 'auto', functionals, certificate = false } = parsed
-  return { method, norm: nativeNormOptions(parsed), ...(functionals && { functionals }), certificate }
+  const { method = 'auto', functionals, certificate = false, restarts, witness = false } = parsed
+  return {
+    method,
+    norm: nativeNormOptions(parsed),
+    ...(functionals && { functionals }),
+    certificate,
+    ...(restarts !== undefined && { restarts }),
+    witness,
+  }
 }
 
 /** Functionals, each an array of coefficients. That there is one for each output is checked by the native part. */

@@ -1,8 +1,13 @@
 /** Certified radii: how far an input may move before the network's answer can change. */
 import type { RunOptions } from './cancellation.js'
+import type { NativeRadius, NativeRadiusOptions, NativeTensor } from './native.js'
 import type { BoundMethod } from './network.js'
+import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
-import type { CompositionMethod, Guarantee } from './results.js'
+import { argumentError, count, flag, number, oneOf, optional, parseOptions, positive } from './options.js'
+import type { Check, Parsed } from './options.js'
+import type { CompositionMethod, Guarantee, NetworkSummary } from './results.js'
+import { toNative, toTensor } from './tensor.js'
 import type { Tensor, TensorLike } from './tensor.js'
 
 /** Inputs that can occur, element by element: `lower <= x <= upper`, in the units of the network's input. */
@@ -28,7 +33,10 @@ export interface RadiusOptions extends Omit<NormComputation, 'tolerance'>, RunOp
   tolerance?: number | undefined
   /** How to bound the constants of the margins; see {@link BoundMethod}. */
   method?: BoundMethod | undefined
-  /** Steps of each attack that looks for an input of another class; 0 for none. Default: 200. */
+  /**
+   * Steps of each of the attacks that look for an input of another class; 0 for none. Default: 200, and fewer for large
+   * networks.
+   */
   attackSteps?: number | undefined
   /** Whether to return the input of another class that was found: {@link RadiusResult.adversarial}. */
   witness?: boolean | undefined
@@ -59,7 +67,7 @@ export type RadiusTermination =
   | 'converged'
   /** Everything up to `maximum`, or all that the box allows, is certified. */
   | 'maximum'
-  /** There is no class to move to, or so many evaluations were made that more are not worth it. */
+  /** So many evaluations were made that more are not worth it. */
   | 'evaluation-limit'
   /** The radius is 0; {@link RadiusResult.reason} says why. */
   | 'zero'
@@ -105,4 +113,61 @@ export interface RadiusResult {
   readonly adversarial?: Tensor
   /** The class that the network answers there; with `adversarial`. */
   readonly adversarialClass?: number
+}
+
+/** One end of a box: a number for all elements, or a tensor. */
+const boxEnd: Check<number | Tensor> = (value, subject) => {
+  if (typeof value !== 'number') return toTensor(value, subject)
+  if (!Number.isFinite(value)) throw argumentError(subject, "a finite number or a tensor of the input's shape", value)
+  return value
+}
+
+const box: Check<{ lower: number | Tensor; upper: number | Tensor }> = (value, subject) =>
+  parseOptions(subject, value, { lower: boxEnd, upper: boxEnd })
+
+/** The checks of the options of a radius. */
+export const radiusSpecification = {
+  ...normSpecification,
+  label: optional(count),
+  inputBox: optional(box),
+  maximum: optional(positive),
+  tolerance: optional(number('a number greater than 0 and less than 1', (value) => value > 0 && value < 1)),
+  method: optional(oneOf('auto', 'layerwise', 'certificate')),
+  attackSteps: optional(number('an integer from 0 to 100000', (v) => Number.isInteger(v) && v >= 0 && v <= 100_000)),
+  witness: optional(flag),
+}
+
+/** The same as the native part wants them. */
+export function nativeRadiusOptions(
+  parsed: Parsed<typeof radiusSpecification>,
+  { inputShape, outputShape }: Pick<NetworkSummary, 'inputShape' | 'outputShape'>,
+): NativeRadiusOptions {
+  const { label, inputBox, maximum, tolerance = 0.01, method = 'auto', attackSteps, witness = false } = parsed
+  const outputs = outputShape.reduce((product, extent) => product * extent, 1)
+  const classes = Math.max(2, outputs)
+  if (label !== undefined && label >= classes) {
+    const which = outputs === 1 ? '0 (negative) or 1 (positive), the network having one output' : `0 to ${classes - 1}`
+    throw argumentError("certifiedRadius: option 'label'", `a class: ${which}`, label)
+  }
+  const end = (value: number | Tensor): NativeTensor => {
+    if (typeof value !== 'number') return toNative(value)
+    const size = inputShape.reduce((product, extent) => product * extent, 1)
+    return { shape: [...inputShape], data: new Float64Array(size).fill(value) }
+  }
+  return {
+    ...(label !== undefined && { label }),
+    ...(inputBox && { lower: end(inputBox.lower), upper: end(inputBox.upper) }),
+    ...(maximum !== undefined && { maximum }),
+    tolerance,
+    method,
+    // The tolerance of a radius is not that of its norms.
+    norm: nativeNormOptions({ ...parsed, tolerance: undefined }),
+    ...(attackSteps !== undefined && { attackSteps }),
+    witness,
+  }
+}
+
+/** A radius with what to know of its network. */
+export function toRadiusResult(result: NativeRadius, { notes }: Pick<NetworkSummary, 'notes'>): RadiusResult {
+  return { ...result, notes }
 }

@@ -1,5 +1,6 @@
 /** The plain data that comes back: norms, bounds, their layers, progress and summaries. */
 import type { Certificate } from './certificate.js'
+import type { Tensor } from './tensor.js'
 
 /**
  * How sure an upper end is: `deterministic` is a proof, `probabilistic` is wrong with at most the stated
@@ -125,7 +126,7 @@ export interface FunctionalBound extends Bracket {
 export interface BoundResult {
   /** Certified upper bound of the constant. */
   readonly upper: number
-  /** Largest ratio actually attained, a lower bound of the constant; 0 where none was looked for. */
+  /** Largest ratio actually attained, a lower bound of the constant; 0 where rounding leaves no ratio certain. */
   readonly lower: number
   /**
    * Product of the ends of the steps' norm brackets, whether or not `upper` is that product: how much of it is owed to
@@ -158,6 +159,18 @@ export interface BoundResult {
   readonly functionals?: readonly FunctionalBound[]
   /** What others need to check the bound, with {@link Network.check}; only where it was asked for. */
   readonly certificate?: Certificate
+  /** Points that attain `lower`; only where they were asked for, and where rounding leaves any ratio certain. */
+  readonly witness?: Witness
+}
+
+/** Two points of the ball, and the ratio between their outputs and them: evaluate both to see it. */
+export interface Witness {
+  /** `|f(to) - f(from)| / |to - from|` for the network in real arithmetic, rounded down. */
+  readonly ratio: number
+  /** One point, in double precision; the centre of the ball for a `centred` constant. */
+  readonly from: Tensor
+  /** The other one. */
+  readonly to: Tensor
 }
 
 /**

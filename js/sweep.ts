@@ -1,7 +1,10 @@
 /** Bounds over a range of epsilons, method beside method: the curves of the papers' figures. */
 import type { RunOptions } from './cancellation.js'
+import { InputError } from './errors.js'
 import type { BoundMethod } from './network.js'
+import { normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
+import { nonNegative, number, oneOf, optional, positive } from './options.js'
 import type { BoundResult } from './results.js'
 
 /** Options of {@link Network.sweep}. */
@@ -49,4 +52,39 @@ export interface SweepResult {
   readonly seconds: number
   /** What to know of the network: {@link NetworkSummary.notes}. */
   readonly notes: readonly string[]
+}
+
+/** The checks of the options of a sweep. */
+export const sweepSpecification = {
+  ...normSpecification,
+  kind: optional(oneOf('centred', 'uniform')),
+  method: optional(oneOf('auto', 'layerwise', 'certificate')),
+  from: nonNegative,
+  to: positive,
+  points: optional(
+    number('an integer from 2 to 10000', (value) => Number.isInteger(value) && value >= 2 && value <= 10_000),
+  ),
+  scale: optional(oneOf('log', 'linear')),
+}
+
+/** The epsilons of a sweep; both ends exactly as they were given. */
+export function epsilonsOf({
+  from,
+  to,
+  points = 25,
+  scale = 'log',
+}: Pick<SweepOptions, 'from' | 'to' | 'points' | 'scale'>): number[] {
+  const refuse = (message: string): never => {
+    throw new InputError('ERR_LIPBOUND_ARGUMENT', `sweep: ${message}`)
+  }
+  if (from >= to) refuse(`option 'from' must be less than 'to', got ${from} and ${to}`)
+  if (scale === 'log' && from === 0) {
+    refuse("option 'from' must be greater than 0 where the scale is logarithmic; scale: 'linear' can begin at 0")
+  }
+  return Array.from({ length: points }, (_, index) => {
+    const share = index / (points - 1)
+    if (index === 0) return from
+    if (index === points - 1) return to
+    return scale === 'log' ? from * (to / from) ** share : from + (to - from) * share
+  })
 }

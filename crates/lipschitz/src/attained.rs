@@ -1,9 +1,10 @@
 //! Lower bounds: ratios that are really attained.
 //!
-//! An upper bound means more beside what the constant is known to reach. Two ratios are taken, both in f64 less a bound
-//! of their own rounding: that of the Jacobian at x0 in the direction of its top singular vector (a limit of ratios,
-//! where all slopes at x0 are certain), and those of points inside the ball: in the same direction, and by gradient ascent
-//! from there.
+//! An upper bound means more beside what the constant is known to reach. Ratios are taken in f64 less a bound of their own
+//! rounding: that of the Jacobian at x0 in the direction of its top singular vector (a limit of ratios, where all slopes at
+//! x0 are certain), and those of pairs of points. For the `centred` constant one point is x0 and the other one lies in the
+//! same direction, in random ones, or is found by gradient ascent from these. For the others any two points of the ball
+//! will do: the points that were visited, each with a near one along the top singular vector of the Jacobian there.
 
 use lipbound_operators::{Workspace, rounding};
 use lipbound_spectral::{
@@ -13,12 +14,13 @@ use lipbound_spectral::{
 };
 
 use crate::{
-    BoundError, BoundMonitor, Units,
+    BoundError, BoundMonitor, Kind, Units,
     nominal::{Nominal, poll},
     plan::{Action, Plan},
+    trace::{Jacobian, Trace},
 };
 
-/// How far to look for the Jacobian's top singular vector.
+/// How far to look for a Jacobian's top singular vector.
 const EFFORT: Effort = Effort { precision: 0.02, max_steps: 16 };
 
 /// What a quotient must promise beyond the ratio that is already had: less may be rounding.
@@ -27,9 +29,16 @@ const MORE: f64 = 1.0 + 1e-6;
 /// Distances tried, as fractions of epsilon: the largest ratio may lie at the rim, or close to a kink at x0.
 const STEPS: [f64; 3] = [1.0, 1e-2, 1e-4];
 
-/// Most steps of the ascent from the best of these points, and the growth of the ratio that is worth one.
-const ASCENT_STEPS: usize = 5;
+/// Most steps of an ascent, and the growth of the ratio that is worth one.
+const ASCENT_STEPS: usize = 8;
 const WORTH_A_STEP: f64 = 1.002;
+
+/// How near a pair's other point is to the visited one, as a fraction of epsilon.
+const NEAR: f64 = 1e-3;
+
+/// Streams of random numbers: of the search for top singular vectors, and of directions.
+const TOP: u64 = u64::MAX;
+const DIRECTIONS: u64 = u64::MAX - 10_000;
 
 /// What a lower bound is asked of.
 pub(crate) struct Question<'a> {
@@ -37,14 +46,46 @@ pub(crate) struct Question<'a> {
     /// The network at x0; for a global bound there is none, and zero takes its place.
     pub nominal: Option<&'a Nominal>,
     pub inputs: usize,
+    pub kind: Kind,
     pub epsilon: f64,
     /// The upper bound: no ratio is larger.
     pub upper: f64,
     pub seed: u64,
+    /// Random directions to climb from, beside the Jacobian's own.
+    pub restarts: usize,
     /// The constant of each stage, if every slope at x0 is certain.
     pub smooth_gains: Option<Vec<f64>>,
     /// Coefficients of the outputs, if their sum is asked about and not all of them.
     pub functional: Option<&'a [f64]>,
+}
+
+/// Two points of the ball, and the least that the ratio between them can be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Witness {
+    /// `norm(f(to) - f(from)) / norm(to - from)`, rounded down.
+    pub ratio: f64,
+    /// One point; x0 itself for a `centred` constant.
+    pub from: Vec<f64>,
+    /// The other one.
+    pub to: Vec<f64>,
+}
+
+/// What was attained.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attained {
+    /// The largest ratio, be it one of points or the limit at x0; 0 where rounding would leave nothing of any.
+    pub ratio: f64,
+    /// The points with the largest ratio of all points.
+    pub witness: Option<Witness>,
+}
+
+impl Attained {
+    fn take(&mut self, witness: Witness) {
+        if self.witness.as_ref().is_none_or(|best| witness.ratio > best.ratio) {
+            self.ratio = self.ratio.max(witness.ratio);
+            self.witness = Some(witness);
+        }
+    }
 }
 
 impl Question<'_> {
@@ -70,16 +111,16 @@ impl Question<'_> {
     }
 }
 
-/// The largest ratio attained, less its rounding; 0 where rounding would leave nothing of any ratio.
+/// The largest ratio attained, less its rounding.
 ///
 /// `direction` holds the top singular vector of the Jacobian at x0 from an earlier question about the same x0 and the same
 /// outputs, and then this one's.
-pub(crate) fn lower_bound(
+pub(crate) fn attained(
     question: &Question<'_>,
     direction: &mut Option<Vec<f64>>,
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
-) -> Result<f64, BoundError> {
+) -> Result<Attained, BoundError> {
     let of_zero;
     let nominal = match question.nominal {
         Some(nominal) => nominal,
@@ -90,66 +131,96 @@ pub(crate) fn lower_bound(
     };
     // Around zero any distance is inside the "ball" of a global bound.
     let epsilon = if question.epsilon.is_finite() { question.epsilon } else { 1.0 };
+    let mut best = Attained::default();
 
     // The error of the point's evaluation is about as large again: where that leaves nothing, do not begin.
     let error = evaluation_error(question.plan, nominal, monitor, ws)?;
     let has_quotients = epsilon > 0.0 && 2.0 * question.carried(error) < epsilon * question.upper;
     if question.smooth_gains.is_none() && !has_quotients {
-        return Ok(0.0);
+        return Ok(best);
     }
-    let jacobian = Jacobian::new(question.plan, nominal, monitor);
+    let jacobian = Jacobian::new(question.plan, &nominal.trace, monitor);
     let v = match direction {
         Some(v) => &*v,
-        None => &*direction.insert(match question.functional {
-            // The Jacobian of a functional is one row, and its own top singular vector.
-            Some(functional) => jacobian.apply_adjoint(functional, ws)?,
-            None => jacobian.top_direction(question.seed, ws)?,
-        }),
+        None => &*direction.insert(top_direction(&jacobian, question, ws)?),
     };
     // Of the size of one: what is as small as a small Jacobian makes denormal images.
     let size = rounding::power_of_two_near(rounding::norm_up(v));
     let v: &[f64] = &v.iter().map(|x| x / size).collect::<Vec<_>>();
-    let mut best: f64 = 0.0;
     if let Some(gains) = &question.smooth_gains {
-        best = best.max(jacobian.ratio(v, gains, question, ws)?);
+        best.ratio = best.ratio.max(jacobian_ratio(&jacobian, v, gains, question, ws)?);
     }
     if !has_quotients {
         return Ok(best);
     }
     let quotients = Quotients { question, nominal, epsilon, error, monitor };
+    let mut visited = Vec::new();
     // Near a smooth x0 quotients are what the Jacobian says.
     let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
-    let mut promising: Option<Candidate> = None;
-    for step in fractions.iter().flat_map(|&fraction| [fraction, -fraction]) {
-        let Some((x, distance)) = quotients.point(v, step) else { continue };
-        let ratio = quotients.estimate(&x, distance, ws)?;
-        if promising.as_ref().is_none_or(|best| ratio > best.ratio) {
-            promising = Some(Candidate { ratio, x, fraction: step.abs() });
-        }
+    let mut starts = vec![(v.to_vec(), fractions)];
+    for restart in 0..question.restarts {
+        let direction = start::gaussian(&vec![true; question.inputs], question.seed, DIRECTIONS - restart as u64);
+        starts.push((direction, &STEPS[..1]));
     }
-    let Some(mut top) = promising else { return Ok(best) };
-    let mut there = Nominal::new(question.plan, &top.x, monitor, ws)?;
-    if top.ratio > best * MORE {
-        best = best.max(quotients.attained(&there, ws)?);
+    for (direction, fractions) in starts {
+        let Some(top) = quotients.climb(&direction, fractions, ws)? else { continue };
+        if top.ratio > best.witness.as_ref().map_or(0.0, |w| w.ratio) * MORE {
+            let there = Nominal::new(question.plan, &top.x, monitor, ws)?;
+            best.take(quotients.attained(&there, ws)?);
+        }
+        visited.push(top.x);
     }
-    for _ in 0..ASCENT_STEPS {
-        if there.overflow().is_some() {
-            break;
+    if question.kind != Kind::Centred {
+        for x in visited {
+            if let Some(witness) = near_pair(&quotients, &x, ws)? {
+                best.take(witness);
+            }
         }
-        // At the same distance from x0 the change of the output grows fastest along its own pull-back from there.
-        let change = quotients.of_output(&there);
-        let pulled = Jacobian::new(question.plan, &there, monitor).apply_adjoint(&change, ws)?;
-        let Some((x, distance)) = quotients.point(&pulled, top.fraction) else { break };
-        let ratio = quotients.estimate(&x, distance, ws)?;
-        // No number is no progress.
-        if ratio.is_nan() || ratio <= top.ratio * WORTH_A_STEP {
-            break;
-        }
-        top = Candidate { ratio, x, ..top };
-        there = Nominal::new(question.plan, &top.x, monitor, ws)?;
-        best = best.max(quotients.attained(&there, ws)?);
     }
     Ok(best)
+}
+
+/// About the top right singular vector of a Jacobian, by `J J^T` on the side of the output, which is the small one. The
+/// Jacobian of a functional is one row, and its own top singular vector.
+fn top_direction(jacobian: &Jacobian<'_>, question: &Question<'_>, ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
+    if let Some(functional) = question.functional {
+        return jacobian.apply_adjoint(functional, ws);
+    }
+    let start = start::gaussian(&vec![true; jacobian.outputs()], question.seed, TOP);
+    let left = ritz::top_eigenpair_from(start, EFFORT, |y, image| {
+        image.copy_from_slice(&jacobian.apply(&jacobian.apply_adjoint(y, ws)?, ws)?);
+        Ok(())
+    })?;
+    jacobian.apply_adjoint(&left.vector, ws)
+}
+
+/// A visited point and a near one along the top singular vector of the Jacobian there. The visited one first moves a
+/// little towards x0, so that its neighbours are in the ball, too.
+fn near_pair(quotients: &Quotients<'_>, x: &[f64], ws: &mut Workspace) -> Result<Option<Witness>, BoundError> {
+    let Quotients { question, nominal, epsilon, monitor, .. } = *quotients;
+    let x0 = nominal.trace.input();
+    let x: Vec<f64> = x.iter().zip(x0).map(|(x, x0)| x0 + (x - x0) * (1.0 - 2.0 * NEAR)).collect();
+    if quotients.distance(&x) > epsilon * (1.0 - NEAR * (1.0 + 1e-9)) {
+        return Ok(None);
+    }
+    let at = Nominal::new(question.plan, &x, monitor, ws)?;
+    if at.overflow().is_some() {
+        return Ok(None);
+    }
+    let error = evaluation_error(question.plan, &at, monitor, ws)?;
+    let around = Quotients { nominal: &at, epsilon: NEAR * epsilon, error, ..*quotients };
+    let v = top_direction(&Jacobian::new(question.plan, &at.trace, monitor), question, ws)?;
+    let mut best: Option<Candidate> = None;
+    for step in [1.0, -1.0] {
+        let Some((x, distance)) = around.point(&v, step) else { continue };
+        let ratio = around.estimate(&x, distance, ws)?;
+        if best.as_ref().is_none_or(|best| ratio > best.ratio) {
+            best = Some(Candidate { ratio, x, fraction: 1.0 });
+        }
+    }
+    let Some(best) = best else { return Ok(None) };
+    let there = Nominal::new(question.plan, &best.x, monitor, ws)?;
+    Ok(Some(around.attained(&there, ws)?))
 }
 
 /// A point whose ratio looks large.
@@ -161,6 +232,7 @@ struct Candidate {
 }
 
 /// Ratios `norm(f(x) - f(x0)) / norm(x - x0)`.
+#[derive(Clone, Copy)]
 struct Quotients<'a> {
     question: &'a Question<'a>,
     nominal: &'a Nominal,
@@ -171,25 +243,51 @@ struct Quotients<'a> {
 }
 
 impl Quotients<'_> {
+    /// The best of the points at these fractions of epsilon, forwards and backwards, and from there uphill: at the same
+    /// distance from x0 the change of the output grows fastest along its own pull-back.
+    fn climb(&self, direction: &[f64], fractions: &[f64], ws: &mut Workspace) -> Result<Option<Candidate>, Cancelled> {
+        let plan = self.question.plan;
+        let mut promising: Option<(Candidate, Trace)> = None;
+        for step in fractions.iter().flat_map(|&fraction| [fraction, -fraction]) {
+            let Some((x, distance)) = self.point(direction, step) else { continue };
+            let there = Trace::new(plan, &x, self.monitor, ws)?;
+            let ratio = self.ratio(&there, distance);
+            if promising.as_ref().is_none_or(|(best, _)| ratio > best.ratio) {
+                promising = Some((Candidate { ratio, x, fraction: step.abs() }, there));
+            }
+        }
+        let Some((mut top, mut there)) = promising else { return Ok(None) };
+        for _ in 0..ASCENT_STEPS {
+            let pulled = Jacobian::new(plan, &there, self.monitor).apply_adjoint(&self.of_output(&there), ws)?;
+            let Some((x, distance)) = self.point(&pulled, top.fraction) else { break };
+            let next = Trace::new(plan, &x, self.monitor, ws)?;
+            let ratio = self.ratio(&next, distance);
+            // No number is no progress.
+            if ratio.is_nan() || ratio <= top.ratio * WORTH_A_STEP {
+                break;
+            }
+            (top, there) = (Candidate { ratio, x, ..top }, next);
+        }
+        Ok(Some(top))
+    }
+
     /// The point at `step` times epsilon in the direction `v`, and its distance from x0 rounded up, if it is inside the
     /// ball and not x0 itself.
     fn point(&self, v: &[f64], step: f64) -> Option<(Vec<f64>, f64)> {
         // The margin keeps the point inside the ball whatever the sum rounds to.
         let step = step * self.epsilon * (1.0 - 1e-9) / rounding::norm_up(v);
-        let x: Vec<f64> = self.nominal.values[0].iter().zip(v).map(|(x, d)| x + step * d).collect();
+        let x: Vec<f64> = self.nominal.trace.input().iter().zip(v).map(|(x, d)| x + step * d).collect();
         let distance = self.distance(&x);
         (distance > 0.0 && distance <= self.epsilon).then_some((x, distance))
     }
 
     fn distance(&self, x: &[f64]) -> f64 {
-        let moved: Vec<f64> = x.iter().zip(&self.nominal.values[0]).map(|(a, b)| a - b).collect();
-        rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF)
+        distance_up(x, self.nominal.trace.input())
     }
 
     /// How the output changes from x0 to a point, as computed.
     fn difference(&self, output: &[f64]) -> Vec<f64> {
-        let at_x0 = &self.nominal.values[self.nominal.values.len() - 1];
-        output.iter().zip(at_x0).map(|(a, b)| a - b).collect()
+        output.iter().zip(self.nominal.trace.output()).map(|(a, b)| a - b).collect()
     }
 
     /// At least the size of the change of the output, which was computed at x0 and at a point with errors of at most
@@ -202,15 +300,19 @@ impl Quotients<'_> {
     }
 
     /// About what [`Self::attained`] will say, if rounding at the point is what it is at x0.
+    fn ratio(&self, there: &Trace, distance: f64) -> f64 {
+        self.change(there.output(), 2.0 * self.error) / distance
+    }
+
+    /// The same of a point.
     fn estimate(&self, x: &[f64], distance: f64, ws: &mut Workspace) -> Result<f64, Cancelled> {
-        let output = self.question.plan.forward(x, self.monitor, ws)?.pop().expect("there is at least the input");
-        Ok(self.change(&output, 2.0 * self.error) / distance)
+        Ok(self.ratio(&Trace::new(self.question.plan, x, self.monitor, ws)?, distance))
     }
 
     /// The direction of the output in which it changes from x0 to a point; for a functional its coefficients with the
     /// sign of the change.
-    fn of_output(&self, there: &Nominal) -> Vec<f64> {
-        let change = self.difference(&there.values[there.values.len() - 1]);
+    fn of_output(&self, there: &Trace) -> Vec<f64> {
+        let change = self.difference(there.output());
         match self.question.functional {
             Some(functional) => {
                 let sign = dot(functional, &change).signum();
@@ -221,14 +323,22 @@ impl Quotients<'_> {
     }
 
     /// The ratio less its rounding; 0 where the evaluation overflows.
-    fn attained(&self, there: &Nominal, ws: &mut Workspace) -> Result<f64, Cancelled> {
+    fn attained(&self, there: &Nominal, ws: &mut Workspace) -> Result<Witness, Cancelled> {
+        let (from, to) = (self.nominal.trace.input().to_vec(), there.trace.input().to_vec());
         if there.overflow().is_some() {
-            return Ok(0.0);
+            return Ok(Witness { ratio: 0.0, from, to });
         }
         let both = rounding::add_up(self.error, evaluation_error(self.question.plan, there, self.monitor, ws)?);
-        let change = self.change(&there.values[there.values.len() - 1], both);
-        Ok(rounding::div_down(change, self.distance(&there.values[0])))
+        let change = self.change(there.trace.output(), both);
+        let ratio = rounding::div_down(change, self.distance(&to)).max(0.0);
+        Ok(Witness { ratio, from, to })
     }
+}
+
+/// `norm(x - y)`, rounded up.
+pub(crate) fn distance_up(x: &[f64], y: &[f64]) -> f64 {
+    let moved: Vec<f64> = x.iter().zip(y).map(|(a, b)| a - b).collect();
+    rounding::mul_up(rounding::norm_up(&moved), 1.0 + 4.0 * rounding::UNIT_ROUNDOFF)
 }
 
 /// Bound of the norm of the rounding error of a forward pass: local errors, carried along by cheap bounds of the
@@ -251,7 +361,7 @@ fn evaluation_error(
                     frobenius.min(operator.abs_norm())
                 });
                 let of_unit = rounding::gamma(unit.as_ref().map_or(0, Units::roundings))
-                    * rounding::norm_up(&nominal.values[index + 1]);
+                    * rounding::norm_up(&nominal.trace.values[index + 1]);
                 (rounding::mul_up(norm, slope), rounding::mul_up(slope, of_unit.next_up()))
             }
             Action::Pool(pool) => (rounding::sqrt_up(pool.multiplicity() as f64), 0.0),
@@ -272,177 +382,47 @@ fn steepest(units: Option<&Units>) -> f64 {
     units.map_or(1.0, |units| units.steepest().max(1.0))
 }
 
-/// The Jacobian at the nominal input, by the slopes of its computed values.
-struct Jacobian<'a> {
-    plan: &'a Plan,
-    nominal: &'a Nominal,
-    /// For each stage that is a pool, the index of each window's largest element.
-    winners: Vec<Vec<usize>>,
-    monitor: &'a dyn BoundMonitor,
-}
-
-impl<'a> Jacobian<'a> {
-    fn new(plan: &'a Plan, nominal: &'a Nominal, monitor: &'a dyn BoundMonitor) -> Self {
-        let winners = plan
-            .stages
-            .iter()
-            .map(|stage| match &stage.action {
-                Action::Pool(pool) => winners(pool, &nominal.values[stage.inputs[0]]),
-                _ => Vec::new(),
-            })
-            .collect();
-        Self { plan, nominal, winners, monitor }
-    }
-
-    /// About the top right singular vector, by `J J^T` on the side of the output, which is the small one.
-    fn top_direction(&self, seed: u64, ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
-        let outputs = self.nominal.values[self.nominal.values.len() - 1].len();
-        let start = start::gaussian(&vec![true; outputs], seed, u64::MAX);
-        let left = ritz::top_eigenpair_from(start, EFFORT, |y, image| {
-            image.copy_from_slice(&self.apply(&self.apply_adjoint(y, ws)?, ws)?);
-            Ok(())
-        })?;
-        self.apply_adjoint(&left.vector, ws)
-    }
-
-    fn scale_by_slopes(&self, stage: usize, units: &Units, y: &mut [f64]) {
-        let pre = &self.nominal.pre[stage];
-        y.iter_mut().zip(pre).enumerate().for_each(|(i, (y, &at))| *y *= units.at(i).slope_at(at));
-    }
-
-    fn forward(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<Vec<f64>>, Cancelled> {
-        let mut values = vec![v.to_vec()];
-        for (index, stage) in self.plan.stages.iter().enumerate() {
-            poll(self.monitor)?;
-            let x = &values[stage.inputs[0]];
-            let output = match &stage.action {
-                Action::Affine { operator, unit, .. } => {
-                    let mut y = match operator {
-                        Some(operator) => {
-                            let mut y = vec![0.0; operator.rows()];
-                            operator.apply(x, &mut y, ws);
-                            y
-                        }
-                        None => x.clone(),
-                    };
-                    if let Some(unit) = unit {
-                        self.scale_by_slopes(index, unit, &mut y);
-                    }
-                    y
-                }
-                Action::Pool(_) => self.winners[index].iter().map(|&j| x[j]).collect(),
-                Action::Add => {
-                    let mut sum = x.clone();
-                    for &other in &stage.inputs[1..] {
-                        sum.iter_mut().zip(&values[other]).for_each(|(a, b)| *a += b);
-                    }
-                    sum
-                }
-                Action::Concat => stage.gather(&values),
-            };
-            values.push(output);
-        }
-        Ok(values)
-    }
-
-    fn apply(&self, v: &[f64], ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
-        Ok(self.forward(v, ws)?.pop().expect("there is at least the input"))
-    }
-
-    fn apply_adjoint(&self, w: &[f64], ws: &mut Workspace) -> Result<Vec<f64>, Cancelled> {
-        let stages = &self.plan.stages;
-        let mut pulled: Vec<Option<Vec<f64>>> = vec![None; stages.len() + 1];
-        pulled[stages.len()] = Some(w.to_vec());
-        for (index, stage) in stages.iter().enumerate().rev() {
-            poll(self.monitor)?;
-            let Some(mut g) = pulled[index + 1].take() else { continue };
-            let back = match &stage.action {
-                Action::Affine { operator, unit, .. } => {
-                    if let Some(unit) = unit {
-                        self.scale_by_slopes(index, unit, &mut g);
-                    }
-                    match operator {
-                        Some(operator) => {
-                            let mut x = vec![0.0; operator.cols()];
-                            operator.apply_adjoint(&g, &mut x, ws);
-                            x
-                        }
-                        None => g,
-                    }
-                }
-                Action::Pool(pool) => {
-                    let mut x = vec![0.0; pool.inputs()];
-                    for (g, &j) in g.iter().zip(&self.winners[index]) {
-                        x[j] += g;
-                    }
-                    x
-                }
-                Action::Add | Action::Concat => g,
-            };
-            let mut start = 0;
-            for &input in &stage.inputs {
-                let part = match &stage.action {
-                    Action::Concat => {
-                        let length = self.nominal.values[input].len();
-                        start += length;
-                        &back[start - length..start]
-                    }
-                    _ => &back[..],
-                };
-                match &mut pulled[input] {
-                    Some(sum) => sum.iter_mut().zip(part).for_each(|(a, b)| *a += b),
-                    empty => *empty = Some(part.to_vec()),
-                }
+/// `norm(J v) / norm(v)`, or `|c^T J v| / norm(v)` for a functional, rounded down: what rounding adds in each stage
+/// travels on by at most the stage's gain.
+fn jacobian_ratio(
+    jacobian: &Jacobian<'_>,
+    v: &[f64],
+    gains: &[f64],
+    question: &Question<'_>,
+    ws: &mut Workspace,
+) -> Result<f64, Cancelled> {
+    let values = jacobian.forward(v, ws)?;
+    let mut errors = vec![0.0];
+    for (stage, gain) in question.plan.stages.iter().zip(gains) {
+        let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
+        let local = match &stage.action {
+            Action::Affine { operator: Some(operator), unit, .. } => {
+                let input = rounding::norm_up(&values[stage.inputs[0]]);
+                let slope = steepest(unit.as_ref());
+                let gamma = rounding::gamma(operator.rounding_length() + 2);
+                rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
             }
-        }
-        Ok(pulled[0].take().unwrap_or_else(|| vec![0.0; self.nominal.values[0].len()]))
+            Action::Affine { operator: None, unit, .. } => {
+                let slope = steepest(unit.as_ref());
+                rounding::mul_up(
+                    slope,
+                    rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]])),
+                )
+            }
+            Action::Pool(_) | Action::Concat => 0.0,
+            Action::Add => {
+                let sizes = stage.inputs.iter().map(|&i| rounding::norm_up(&values[i])).sum::<f64>();
+                rounding::gamma(stage.inputs.len() + 1) * sizes
+            }
+        };
+        // Underflow is absolute, element by element.
+        let lost = stage.shape.iter().product::<usize>() as f64 * f64::MIN_POSITIVE;
+        errors.push(rounding::add_up(rounding::mul_up(*gain, carried), rounding::add_up(local, lost)));
     }
-
-    /// `norm(J v) / norm(v)`, or `|c^T J v| / norm(v)` for a functional, rounded down: what rounding adds in each stage
-    /// travels on by at most the stage's gain.
-    fn ratio(&self, v: &[f64], gains: &[f64], question: &Question<'_>, ws: &mut Workspace) -> Result<f64, Cancelled> {
-        let values = self.forward(v, ws)?;
-        let mut errors = vec![0.0];
-        for (stage, gain) in self.plan.stages.iter().zip(gains) {
-            let carried = stage.inputs.iter().map(|&i| errors[i]).fold(0.0, rounding::add_up);
-            let local = match &stage.action {
-                Action::Affine { operator: Some(operator), unit, .. } => {
-                    let input = rounding::norm_up(&values[stage.inputs[0]]);
-                    let slope = steepest(unit.as_ref());
-                    let gamma = rounding::gamma(operator.rounding_length() + 2);
-                    rounding::mul_up(slope, rounding::mul_up(gamma, rounding::mul_up(operator.abs_norm(), input)))
-                }
-                Action::Affine { operator: None, unit, .. } => {
-                    let slope = steepest(unit.as_ref());
-                    rounding::mul_up(
-                        slope,
-                        rounding::mul_up(rounding::gamma(2), rounding::norm_up(&values[stage.inputs[0]])),
-                    )
-                }
-                Action::Pool(_) | Action::Concat => 0.0,
-                Action::Add => {
-                    let sizes = stage.inputs.iter().map(|&i| rounding::norm_up(&values[i])).sum::<f64>();
-                    rounding::gamma(stage.inputs.len() + 1) * sizes
-                }
-            };
-            // Underflow is absolute, element by element.
-            let lost = stage.shape.iter().product::<usize>() as f64 * f64::MIN_POSITIVE;
-            errors.push(rounding::add_up(rounding::mul_up(*gain, carried), rounding::add_up(local, lost)));
-        }
-        let last = values.len() - 1;
-        let image = question.size_down(&values[last], errors[last]);
-        let size = rounding::norm_up(v);
-        Ok(if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) })
-    }
-}
-
-fn winners(pool: &crate::MaxPool, values: &[f64]) -> Vec<usize> {
-    (0..pool.outputs())
-        .map(|i| {
-            let best = pool.window(i).iter().max_by(|&&a, &&b| values[a as usize].total_cmp(&values[b as usize]));
-            *best.expect("a window has an element") as usize
-        })
-        .collect()
+    let last = values.len() - 1;
+    let image = question.size_down(&values[last], errors[last]);
+    let size = rounding::norm_up(v);
+    Ok(if size == 0.0 { 0.0 } else { rounding::div_down(image, size).max(0.0) })
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

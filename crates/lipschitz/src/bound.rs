@@ -3,16 +3,17 @@
 use std::time::Instant;
 
 use lipbound_operators::Workspace;
-use lipbound_spectral::{Guarantee, NormOptions};
+use lipbound_spectral::Guarantee;
 
 use crate::{
-    BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, Kind, Method, MethodRequest, ModelError, Network,
-    StageClaims, Tensor, attained,
+    Attempts, BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, GlobalOptions, Kind, Method,
+    MethodRequest, ModelError, Network, StageClaims, Tensor, attained,
     functionals::Functionals,
     layerwise::Ball,
     ledger::Ledger,
     nominal::Nominal,
-    walk::{Memory, Request},
+    phases::Phase,
+    walk::{Memory, Request, takes_certificates},
 };
 
 /// Upper bounds for an input and every epsilon asked for, in order.
@@ -70,6 +71,59 @@ pub fn bound_with_certificates(
         .collect())
 }
 
+/// Bounds of one epsilon by both methods.
+#[derive(Clone, Debug)]
+pub struct SweepPoint {
+    /// The product of the layers' constants.
+    pub layerwise: BoundResult,
+    /// The certificate, or the product where that is smaller; absent where no certificates are made.
+    pub certificate: Option<BoundResult>,
+}
+
+/// Bounds for an input and every epsilon asked for, by the product of layers and, unless that is the method asked for, by
+/// certificates. Both share what the network is at the input and the search for a lower end.
+///
+/// # Errors
+/// As [`bound`].
+pub fn sweep(
+    network: &Network,
+    input: &Tensor,
+    options: &BoundOptions,
+    monitor: &dyn BoundMonitor,
+    ws: &mut Workspace,
+) -> Result<Vec<SweepPoint>, BoundError> {
+    let nominal = nominal_at(network, &centre(network, input, options)?, monitor, ws)?;
+    let certificates = takes_certificates(network, options.method);
+    // About the parts of the work that the two are.
+    let split = if certificates { 0.1 } else { 1.0 };
+    let phase = |from, to| Phase { inner: monitor, place: 0, places: 1, from, to };
+    let mut run = |method, attempts, phase: &Phase<'_>| {
+        let around = Around { network, nominal: &nominal, options, method, attempts };
+        let results = around.bounds(Functionals::default(), false, phase, &mut Memory::new(network), ws)?;
+        Ok::<_, BoundError>(results.into_iter().map(|(result, _)| result).collect::<Vec<_>>())
+    };
+    // A ratio that is attained is looked for once.
+    let attempts = Some(&options.attempts);
+    let of_layers = if certificates { None } else { attempts };
+    let layerwise = run(MethodRequest::Layerwise, of_layers, &phase(0.0, split))?;
+    let certified = if certificates {
+        run(MethodRequest::Certificate, attempts, &phase(split, 1.0))?.into_iter().map(Some).collect()
+    } else {
+        vec![None; layerwise.len()]
+    };
+    Ok(layerwise
+        .into_iter()
+        .zip(certified)
+        .map(|(mut layerwise, certificate)| {
+            if let Some(BoundResult { lower, witness, .. }) = &certificate {
+                layerwise.lower = *lower;
+                layerwise.witness.clone_from(witness);
+            }
+            SweepPoint { layerwise, certificate }
+        })
+        .collect())
+}
+
 /// What a run leaves beside its result.
 #[derive(Default)]
 struct Written {
@@ -100,6 +154,19 @@ fn bounds(
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<Vec<(BoundResult, Written)>, BoundError> {
+    let (x, started) = (centre(network, input, options)?, Instant::now());
+    let functionals = Functionals::new(network, functionals)?;
+    let nominal = nominal_at(network, &x, monitor, ws)?;
+    let shared = started.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
+    let around =
+        Around { network, nominal: &nominal, options, method: options.method, attempts: Some(&options.attempts) };
+    let mut results = around.bounds(functionals, write, monitor, &mut Memory::new(network), ws)?;
+    results.iter_mut().for_each(|(result, _)| result.seconds += shared);
+    Ok(results)
+}
+
+/// Checks what is asked, and reads the centre of the ball.
+fn centre(network: &Network, input: &Tensor, options: &BoundOptions) -> Result<Vec<f64>, BoundError> {
     options.norm.validate()?;
     if let Some(&epsilon) = options.epsilons.iter().find(|e| !e.is_finite() || **e < 0.0) {
         return Err(BoundError::Epsilon(epsilon));
@@ -107,27 +174,42 @@ fn bounds(
     if options.kind == Kind::Global {
         return Err(ModelError::model("a global constant has no ball: ask for a global bound").into());
     }
-    let x = network.read_input(input)?;
-    let functionals = Functionals::new(network, functionals)?;
-    let start = Instant::now();
-    let nominal = nominal_at(network, &x, monitor, ws)?;
-    let shared = start.elapsed().as_secs_f64() / options.epsilons.len().max(1) as f64;
-    let mut memory = Memory::new(network);
-    let mut results = Vec::with_capacity(options.epsilons.len());
-    for (k, &epsilon) in options.epsilons.iter().enumerate() {
-        let request = Request {
-            network,
-            ball: Ball { nominal: Some(&nominal), kind: options.kind, epsilon, refine: false },
-            method: options.method,
-            norm: options.norm,
-            functionals,
-            place: (k, options.epsilons.len()),
-        };
-        let (mut result, written) = run(&request, write, monitor, &mut memory, ws)?;
-        result.seconds += shared;
-        results.push((result, written));
+    Ok(network.read_input(input)?)
+}
+
+/// What the bounds around an input share.
+struct Around<'a> {
+    network: &'a Network,
+    nominal: &'a Nominal,
+    options: &'a BoundOptions,
+    method: MethodRequest,
+    /// How to look for lower ends, if that is wanted.
+    attempts: Option<&'a Attempts>,
+}
+
+impl Around<'_> {
+    /// The bounds of every epsilon, in order.
+    fn bounds(
+        &self,
+        functionals: Functionals<'_>,
+        write: bool,
+        monitor: &dyn BoundMonitor,
+        memory: &mut Memory,
+        ws: &mut Workspace,
+    ) -> Result<Vec<(BoundResult, Written)>, BoundError> {
+        let Self { network, nominal, options, method, attempts } = *self;
+        let epsilons = &options.epsilons;
+        epsilons
+            .iter()
+            .enumerate()
+            .map(|(k, &epsilon)| {
+                let ball = Ball { nominal: Some(nominal), extents: None, kind: options.kind, epsilon, refine: false };
+                let place = (k, epsilons.len());
+                let request = Request { network, ball, method, norm: options.norm, functionals, whole: true, place };
+                run(&request, attempts, write, monitor, memory, ws)
+            })
+            .collect()
     }
-    Ok(results)
 }
 
 /// The network at an input.
@@ -151,12 +233,11 @@ pub(crate) fn nominal_at(
 /// If an option is invalid, or the monitor stops the work.
 pub fn global_bound(
     network: &Network,
-    norm: &NormOptions,
-    method: MethodRequest,
+    options: &GlobalOptions,
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<BoundResult, BoundError> {
-    global_bound_functionals(network, norm, method, &[], monitor, ws)
+    global_bound_functionals(network, options, &[], monitor, ws)
 }
 
 /// The same, with a bound for every functional `c^T f` of the output.
@@ -165,13 +246,12 @@ pub fn global_bound(
 /// As [`global_bound`], and if a functional has another length than the output or an entry out of range.
 pub fn global_bound_functionals(
     network: &Network,
-    norm: &NormOptions,
-    method: MethodRequest,
+    options: &GlobalOptions,
     functionals: &[Vec<f64>],
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<BoundResult, BoundError> {
-    Ok(global(network, norm, method, functionals, false, monitor, ws)?.0)
+    Ok(global(network, options, functionals, false, monitor, ws)?.0)
 }
 
 /// The same with a certificate; see [`bound_with_certificates`].
@@ -180,40 +260,40 @@ pub fn global_bound_functionals(
 /// As [`global_bound_functionals`].
 pub fn global_bound_with_certificate(
     network: &Network,
-    norm: &NormOptions,
-    method: MethodRequest,
+    options: &GlobalOptions,
     functionals: &[Vec<f64>],
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<(BoundResult, Certificate), BoundError> {
-    let (result, written) = global(network, norm, method, functionals, true, monitor, ws)?;
+    let (result, written) = global(network, options, functionals, true, monitor, ws)?;
     let certificate = written.certificate(network, &result, Vec::new());
     Ok((result, certificate))
 }
 
 fn global(
     network: &Network,
-    norm: &NormOptions,
-    method: MethodRequest,
+    options: &GlobalOptions,
     functionals: &[Vec<f64>],
     write: bool,
     monitor: &dyn BoundMonitor,
     ws: &mut Workspace,
 ) -> Result<(BoundResult, Written), BoundError> {
-    norm.validate()?;
+    options.norm.validate()?;
     let request = Request {
         network,
-        ball: Ball { nominal: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false },
-        method,
-        norm: *norm,
+        ball: Ball { nominal: None, extents: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false },
+        method: options.method,
+        norm: options.norm,
         functionals: Functionals::new(network, functionals)?,
+        whole: true,
         place: (0, 1),
     };
-    run(&request, write, monitor, &mut Memory::new(network), ws)
+    run(&request, Some(&options.attempts), write, monitor, &mut Memory::new(network), ws)
 }
 
 fn run(
     request: &Request<'_>,
+    attempts: Option<&Attempts>,
     write: bool,
     monitor: &dyn BoundMonitor,
     memory: &mut Memory,
@@ -228,14 +308,30 @@ fn run(
         plan: network.plan(),
         nominal: ball.nominal,
         inputs: network.input_shape().iter().product(),
+        kind: ball.kind,
         epsilon: ball.epsilon,
         upper: last.gain,
         seed: norm.seed,
+        restarts: attempts.and_then(|attempts| attempts.restarts).unwrap_or(if network.multiply_adds() <= SMALL {
+            RESTARTS
+        } else {
+            0
+        }),
         // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
         smooth_gains: last.smooth.then(|| walk.layers.iter().map(|l| l.norm.upper).collect()),
         functional: None,
     };
-    let lower = attained::lower_bound(&question, &mut memory.direction, monitor, ws)?;
+    let (lower, witness) = match attempts {
+        None => (0.0, None),
+        Some(attempts) => {
+            let attained = attained::attained(&question, &mut memory.direction, monitor, ws)?;
+            match (attempts.witness, attained.witness) {
+                (false, _) => (attained.ratio, None),
+                (true, Some(witness)) => (witness.ratio, Some(witness)),
+                (true, None) => (0.0, None),
+            }
+        }
+    };
     // A ratio above the upper bound would prove it wrong: an unlucky start vector, or an error of ours.
     debug_assert!(lower <= last.gain, "attained {lower}, upper bound {}", last.gain);
     let (upper, product, failure_probability) = (last.gain.max(lower), last.product, walk.failure_probability);
@@ -253,6 +349,7 @@ fn run(
         seconds: started.elapsed().as_secs_f64(),
         layers,
         functionals,
+        witness,
     };
     let stages = match ledger {
         Ledger::Writing(stages) => stages,
@@ -260,6 +357,11 @@ fn run(
     };
     Ok((result, Written { stages, paths: request.takes_paths() }))
 }
+
+/// Random directions to look for a lower end in, where nothing else is asked, for a network of up to [`SMALL`]
+/// multiply-adds.
+const RESTARTS: usize = 2;
+const SMALL: usize = 5_000_000;
 
 /// What a failure probability says.
 pub(crate) fn guarantee(failure_probability: f64) -> Guarantee {

@@ -83,14 +83,16 @@ fn the_search_for_an_attained_ratio_asks_in_every_stage() {
         plan: net.plan(),
         nominal: Some(&nominal),
         inputs: 5,
+        kind: Kind::Centred,
         epsilon: 0.1,
         upper: f64::INFINITY,
         seed: 1,
+        restarts: 0,
         smooth_gains: None,
         functional: None,
     };
     let run =
-        |monitor: &Impatient| attained::lower_bound(&question, &mut None, monitor, &mut Workspace::new()).map(|_| ());
+        |monitor: &Impatient| attained::attained(&question, &mut None, monitor, &mut Workspace::new()).map(|_| ());
     let all = Impatient::new(usize::MAX);
     run(&all).unwrap();
     // Two steps at least, backwards and forwards through four stages, and forward passes to six points behind them.
@@ -102,11 +104,12 @@ fn the_search_for_an_attained_ratio_asks_in_every_stage() {
 fn ranges_by_paths_ask_for_every_unit_and_every_window() {
     let net = network();
     let nominal = Nominal::new(net.plan(), &INPUT, &crate::Quiet, &mut Workspace::new()).unwrap();
-    let (mut flows, mut increments) = (vec![Flow::input(5, 10.0)], Increments::new(5));
+    let mut flows = vec![Flow::input(5, 10.0, None)];
+    let mut increments = Increments::of(&flows[0]);
     for (index, stage) in net.plan().stages.iter().enumerate() {
         let asked = |refine: bool, patience: usize| {
             let monitor = Impatient::new(patience);
-            let ball = Ball { nominal: Some(&nominal), kind: Kind::Centred, epsilon: 10.0, refine };
+            let ball = Ball { nominal: Some(&nominal), kind: Kind::Centred, epsilon: 10.0, refine, extents: None };
             let mut ws = Workspace::new();
             let options = NormOptions::default();
             let step = ball.stage(

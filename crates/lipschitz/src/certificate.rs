@@ -340,10 +340,10 @@ mod tests {
     }
 
     fn increments(network: &crate::Network) -> Increments {
-        let ball = Ball { nominal: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false };
+        let ball = Ball { nominal: None, kind: Kind::Global, epsilon: f64::INFINITY, refine: false, extents: None };
         let mut ws = Workspace::new();
-        let mut increments = Increments::new(4);
-        let mut flows = vec![Flow::input(4, f64::INFINITY)];
+        let mut flows = vec![Flow::input(4, f64::INFINITY, None)];
+        let mut increments = Increments::of(&flows[0]);
         for (index, stage) in network.plan().stages.iter().enumerate() {
             let step = ball
                 .stage(

@@ -145,11 +145,12 @@ fn verify(
     };
     let request = Request {
         network,
-        ball: Ball { nominal: nominal.as_ref(), kind, epsilon, refine: certificate.paths },
+        ball: Ball { nominal: nominal.as_ref(), kind, epsilon, refine: certificate.paths, extents: None },
         // What is certified is for the certificate to say.
         method: MethodRequest::Auto,
         norm: *options,
         functionals: Functionals::default(),
+        whole: true,
         place: (0, 1),
     };
     let mut ledger = Ledger::Reading(Reader::new(certificate));

@@ -24,14 +24,19 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The network's input, anywhere in the ball.
-    pub fn input(elements: usize, epsilon: f64) -> Self {
+    /// The network's input, anywhere in the ball; `extents` says how far each element can move at all.
+    pub fn input(elements: usize, epsilon: f64, extents: Option<&[f64]>) -> Self {
+        let reach = match extents {
+            Some(extents) => extents.iter().map(|extent| extent.min(epsilon)).collect(),
+            None => vec![epsilon; elements],
+        };
         Self {
             gain: 1.0,
             product: (1.0, 1.0),
-            radius: epsilon,
-            reach: vec![epsilon; elements],
-            moves: vec![true; elements],
+            radius: extents.map_or(epsilon, |extents| epsilon.min(rounding::norm_up(extents))),
+            // A ball of radius zero stands for arbitrarily small ones: only extents say that an element cannot move.
+            moves: extents.map_or(vec![true; elements], |extents| extents.iter().map(|&e| e > 0.0).collect()),
+            reach,
             error: 0.0,
             still_error: 0.0,
             smooth: true,

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use lipbound_operators::{Compose, Dense, LinearOperator, Workspace, rounding};
-use lipbound_spectral::{Guarantee, NormOptions, start};
+use lipbound_spectral::{NormOptions, start};
 
 use crate::{
     BoundError, BoundMonitor, FunctionalBound, Method, ModelError, Network, attained,
@@ -34,9 +34,9 @@ use crate::{
 pub(crate) struct Functionals<'a>(&'a [Vec<f64>]);
 
 /// What the bound of the whole output leaves for its functionals.
-pub(crate) struct Prefix<'a> {
+pub(crate) struct Prefix {
     /// What is known of every source; the last is the output.
-    pub flows: &'a [Flow],
+    pub flows: Vec<Flow>,
     /// What the gain of every stage rests on.
     pub gain_methods: Vec<Method>,
     /// The increments of all stages, if certificates are wanted.
@@ -45,8 +45,6 @@ pub(crate) struct Prefix<'a> {
     pub upper: f64,
     /// Probability that anything so far is wrong.
     pub failure_probability: f64,
-    /// For the lower ends; its functional is filled in.
-    pub question: attained::Question<'a>,
 }
 
 impl<'a> Functionals<'a> {
@@ -83,12 +81,19 @@ impl<'a> Functionals<'a> {
         !self.is_empty() && !plan.stages.iter().all(|stage| affine(&stage.action))
     }
 
+    /// Whether each is one row with the network's last affine map.
+    pub fn take_in_the_end(self, plan: &Plan) -> bool {
+        End::of(plan, self.0).operator.is_some()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is known, what is asked, and how to go about it")]
     /// Bounds every functional. `options` are those of each certificate, the first of which has their stream;
-    /// `memory` is the search of the last one, or of the whole output.
+    /// `memory` is the search of the last one, or of the whole output; `question` is the one about the whole output.
     pub fn bound<'p>(
         self,
         plan: &Plan,
-        mut prefix: Prefix<'p>,
+        prefix: Prefix,
+        mut question: attained::Question<'p>,
         options: &NormOptions,
         memory: &mut Option<Search>,
         monitor: &dyn BoundMonitor,
@@ -97,20 +102,43 @@ impl<'a> Functionals<'a> {
     where
         'a: 'p,
     {
-        let end = End::of(plan, self.0);
-        if let (Some(increments), Some(_)) = (&mut prefix.increments, &end.operator) {
-            increments.pop();
-        }
+        let mut ends = Ends::new(self, plan, prefix);
+        question.restarts = 0;
         self.0
             .iter()
             .enumerate()
             .map(|(k, functional)| {
                 poll(monitor)?;
                 let options = NormOptions { stream: options.stream + STREAMS * k as u64, ..*options };
-                prefix.question.functional = Some(functional);
-                end.bound(functional, &mut prefix, &options, memory, monitor, ws)
+                let composed = ends.composed(functional, ws);
+                let constant = ends.certified(functional, composed, &options, memory, monitor, ws)?;
+                let Constant { upper, method, failure_probability } = constant;
+                question.functional = Some(functional);
+                question.upper = upper;
+                // What cannot move has no direction to look in.
+                let lower =
+                    if upper == 0.0 { 0.0 } else { attained::attained(&question, &mut None, monitor, ws)?.ratio };
+                debug_assert!(lower <= upper, "attained {lower}, upper bound {upper}");
+                let guarantee = guarantee(failure_probability);
+                Ok(FunctionalBound { upper: upper.max(lower), lower, method, guarantee, failure_probability })
             })
             .collect()
+    }
+}
+
+/// An upper bound of the constant of one functional.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Constant {
+    pub upper: f64,
+    pub method: Method,
+    /// Probability that it, or anything it rests on, is wrong.
+    pub failure_probability: f64,
+}
+
+impl Constant {
+    /// Of a functional that is zero.
+    fn zero() -> Self {
+        Self { upper: 0.0, method: Method::Layerwise, failure_probability: 0.0 }
     }
 }
 
@@ -140,61 +168,85 @@ impl End {
             Self { source: plan.stages.len(), operator: None }
         }
     }
+}
 
-    fn bound(
-        &self,
+/// What is known of the network, and the short ends that functionals put behind it.
+pub(crate) struct Ends {
+    end: End,
+    prefix: Prefix,
+}
+
+impl Ends {
+    pub fn new(functionals: Functionals<'_>, plan: &Plan, mut prefix: Prefix) -> Self {
+        let end = End::of(plan, functionals.0);
+        if let (Some(increments), Some(_)) = (&mut prefix.increments, &end.operator) {
+            increments.pop();
+        }
+        Self { end, prefix }
+    }
+
+    /// What the functional does with the source that it reads.
+    fn row(&self, functional: &[f64]) -> Arc<dyn LinearOperator> {
+        let row: Arc<dyn LinearOperator> = Arc::new(Dense::new(1, functional.len(), Arc::<[f64]>::from(functional)));
+        match &self.end.operator {
+            Some(last) => Arc::new(Compose::new(vec![last.clone(), row])),
+            None => row,
+        }
+    }
+
+    /// What the whole output's constant, and that of the network before its end, say of a functional.
+    pub fn composed(&self, functional: &[f64], ws: &mut Workspace) -> Constant {
+        let Prefix { flows, gain_methods, upper, failure_probability, .. } = &self.prefix;
+        let failure_probability = *failure_probability;
+        let size = rounding::norm_up(functional);
+        if size == 0.0 {
+            return Constant::zero();
+        }
+        // What a source's gain rests on; at the input itself nothing is composed.
+        let method_of = |source: usize| source.checked_sub(1).map_or(Method::Layerwise, |s| gain_methods[s]);
+        let whole = rounding::mul_up(size, *upper);
+        let flow = &flows[self.end.source];
+        let mut norm = [0.0];
+        self.row(functional).row_norms(flow.mask().as_deref(), &mut norm, ws);
+        // A norm that is no number (an overflow times a zero) is unbounded.
+        let norm = if norm[0].is_nan() { f64::INFINITY } else { norm[0] };
+        let composed = rounding::mul_up(flow.gain, norm);
+        if composed <= whole {
+            Constant { upper: composed, method: method_of(self.end.source), failure_probability }
+        } else {
+            Constant { upper: whole, method: method_of(flows.len() - 1), failure_probability }
+        }
+    }
+
+    /// The functional's own certificate, where there are increments and it is less than what is known already.
+    pub fn certified(
+        &mut self,
         functional: &[f64],
-        prefix: &mut Prefix<'_>,
+        known: Constant,
         options: &NormOptions,
         memory: &mut Option<Search>,
         monitor: &dyn BoundMonitor,
         ws: &mut Workspace,
-    ) -> Result<FunctionalBound, BoundError> {
-        let size = rounding::norm_up(functional);
-        if size == 0.0 {
-            let guarantee = Guarantee::Deterministic;
-            let (upper, lower, method, failure_probability) = (0.0, 0.0, Method::Layerwise, 0.0);
-            return Ok(FunctionalBound { upper, lower, method, guarantee, failure_probability });
+    ) -> Result<Constant, BoundError> {
+        // Of a functional that is zero everything is known.
+        if known.upper == 0.0 || self.prefix.increments.is_none() {
+            return Ok(known);
         }
-        let row: Arc<dyn LinearOperator> = Arc::new(Dense::new(1, functional.len(), Arc::<[f64]>::from(functional)));
-        let operator = match &self.operator {
-            Some(last) => Arc::new(Compose::new(vec![last.clone(), row])),
-            None => row,
-        };
-        // What a source's gain rests on; at the input itself nothing is composed.
-        let method_of = |source: usize| source.checked_sub(1).map_or(Method::Layerwise, |s| prefix.gain_methods[s]);
-
-        let whole = rounding::mul_up(size, prefix.upper);
-        let flow = &prefix.flows[self.source];
-        let mut norm = [0.0];
-        operator.row_norms(flow.mask().as_deref(), &mut norm, ws);
-        // A norm that is no number (an overflow times a zero) is unbounded.
-        let norm = if norm[0].is_nan() { f64::INFINITY } else { norm[0] };
-        let composed = rounding::mul_up(flow.gain, norm);
-        let (mut upper, mut method) = if composed <= whole {
-            (composed, method_of(self.source))
+        let (row, source) = (self.row(functional), self.end.source);
+        let Some(increments) = &mut self.prefix.increments else { return Ok(known) };
+        let first = increments.units.len();
+        let change = Change::Affine { operator: Some(row), centres: None, unstable: Vec::new(), first };
+        increments.push(Step { inputs: vec![source], outputs: 1, change }, 0);
+        let certified = certify(increments, &FINAL, 1.0, options, memory, monitor, ws);
+        increments.pop();
+        let certified = certified?;
+        stir(memory, options);
+        let failure_probability = rounding::add_up(known.failure_probability, certified.failure_probability);
+        Ok(if certified.upper < known.upper {
+            Constant { upper: certified.upper, method: Method::Certificate, failure_probability }
         } else {
-            (whole, method_of(prefix.flows.len() - 1))
-        };
-        let mut failure_probability = prefix.failure_probability;
-        if let Some(increments) = &mut prefix.increments {
-            let first = increments.units.len();
-            let change = Change::Affine { operator: Some(operator), centres: None, unstable: Vec::new(), first };
-            increments.push(Step { inputs: vec![self.source], outputs: 1, change }, 0);
-            let certified = certify(increments, &FINAL, 1.0, options, memory, monitor, ws);
-            increments.pop();
-            let certified = certified?;
-            stir(memory, options);
-            failure_probability = rounding::add_up(failure_probability, certified.failure_probability);
-            if certified.upper < upper {
-                (upper, method) = (certified.upper, Method::Certificate);
-            }
-        }
-        prefix.question.upper = upper;
-        let lower = attained::lower_bound(&prefix.question, &mut None, monitor, ws)?;
-        debug_assert!(lower <= upper, "attained {lower}, upper bound {upper}");
-        let guarantee = guarantee(failure_probability);
-        Ok(FunctionalBound { upper: upper.max(lower), lower, method, guarantee, failure_probability })
+            Constant { failure_probability, ..known }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
-use crate::unit::Slope;
+use crate::{flow::Flow, unit::Slope};
 
 /// A unit that may change its slope.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +84,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) struct Increments {
     pub inputs: usize,
+    /// Which elements of the input move, if not all of them do.
+    pub moves: Option<Vec<bool>>,
     pub steps: Vec<Step>,
     pub units: Vec<Uncertain>,
     /// Level of every source: that of the last unstable unit on the longest way to it.
@@ -115,8 +117,18 @@ impl Arithmetic {
 pub(crate) type Bundle = Vec<Vec<f64>>;
 
 impl Increments {
-    pub fn new(inputs: usize) -> Self {
-        Self { inputs, steps: Vec::new(), units: Vec::new(), source_levels: vec![0] }
+    /// Of a network that has no steps yet.
+    pub fn of(input: &Flow) -> Self {
+        let moves = (!input.moves.iter().all(|&m| m)).then(|| input.moves.clone());
+        Self { inputs: input.moves.len(), moves, steps: Vec::new(), units: Vec::new(), source_levels: vec![0] }
+    }
+
+    /// Zero where the input does not move.
+    fn hold_still(&self, input: &mut Bundle) {
+        let Some(moves) = &self.moves else { return };
+        for vector in input {
+            vector.iter_mut().zip(moves).filter(|(_, moves)| !**moves).for_each(|(x, _)| *x = 0.0);
+        }
     }
 
     pub fn outputs(&self) -> usize {
@@ -197,7 +209,7 @@ impl Increments {
     pub fn forward_to(
         &self,
         source: usize,
-        input: Bundle,
+        mut input: Bundle,
         arithmetic: Arithmetic,
         unit: &mut dyn FnMut(usize, &mut [f64]),
         ws: &mut Workspace,
@@ -207,6 +219,7 @@ impl Increments {
         self.steps[..source].iter().flat_map(|s| &s.inputs).for_each(|&i| readers[i] += 1);
         readers[source] += 1;
         let mut sources: Vec<Bundle> = Vec::with_capacity(source + 1);
+        self.hold_still(&mut input);
         sources.push(input);
         let mut values = vec![0.0; rank];
         for step in &self.steps[..source] {
@@ -381,7 +394,9 @@ impl Increments {
             }
             back.into_iter().for_each(|b| ws.give(b));
         }
-        pulled[0].take().unwrap_or_else(|| (0..rank).map(|_| ws.zeros(self.inputs)).collect())
+        let mut input = pulled[0].take().unwrap_or_else(|| (0..rank).map(|_| ws.zeros(self.inputs)).collect());
+        self.hold_still(&mut input);
+        input
     }
 
     /// The units whose errors can reach the output. The others take no part: neither they nor what only they see

@@ -56,6 +56,8 @@ pub(crate) struct Step {
 /// What the stages are asked about: which constant, around what, how far.
 pub(crate) struct Ball<'a> {
     pub nominal: Option<&'a Nominal>,
+    /// How far each element of the input can move at all, where that is known.
+    pub extents: Option<&'a [f64]>,
     pub kind: Kind,
     pub epsilon: f64,
     /// Whether deviations are refined by the paths of the increments (see [`crate::ranges`]).
@@ -115,7 +117,7 @@ impl Ball<'_> {
         let deviation = deviation.max(error);
         match self.nominal {
             Some(nominal) => {
-                let y = nominal.pre[stage][i];
+                let y = nominal.trace.pre[stage][i];
                 PreActivation { low: rounding::add_down(y, -error), high: rounding::add_up(y, error), deviation }
             }
             None => PreActivation { low: f64::NEG_INFINITY, high: f64::INFINITY, deviation: f64::INFINITY },
@@ -291,7 +293,9 @@ impl Ball<'_> {
     fn unit_rounding(&self, stage: usize, unit: &Units) -> f64 {
         match (self.nominal, unit.roundings()) {
             (None, _) | (_, 0) => 0.0,
-            (Some(nominal), n) => rounding::mul_up(rounding::gamma(n), rounding::norm_up(&nominal.values[stage + 1])),
+            (Some(nominal), n) => {
+                rounding::mul_up(rounding::gamma(n), rounding::norm_up(&nominal.trace.values[stage + 1]))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`Network`] is a validated graph of layers; [`layerwise`] bounds it layer by layer with the affine-ReLU theorem of
 //! Avant and Morgansen (arXiv 2008.06141), every norm a bracket and every number rounded outward.
 
+mod attack;
 mod attained;
 mod bound;
 mod branches;
@@ -22,24 +23,30 @@ mod layer;
 mod layers;
 pub mod layerwise;
 mod ledger;
+mod margins;
 mod merge;
 mod network;
 mod nominal;
+mod phases;
 mod plan;
 mod pool;
 mod pooling;
 mod prove;
+mod radius;
 mod ranges;
 mod result;
 mod scaled;
 mod tensor;
+mod trace;
 mod unit;
 mod walk;
 mod weights;
 
+pub use attack::Adversarial;
+pub use attained::Witness;
 pub use bound::{
-    bound, bound_functionals, bound_with_certificates, global_bound, global_bound_functionals,
-    global_bound_with_certificate,
+    SweepPoint, bound, bound_functionals, bound_with_certificates, global_bound, global_bound_functionals,
+    global_bound_with_certificate, sweep,
 };
 pub use check::{CHECK_STEPS, CheckReport, check};
 pub use claims::{Certificate, StageClaims, WholeClaim};
@@ -53,11 +60,13 @@ pub use layers::{
     batch_norm2d, concat, conv_transpose2d, conv2d, flatten, global_avg_pool2d, global_max_pool2d, linear, max_pool2d,
     maximum, minimum, normalize, pad2d, permute, prelu, reshape, sparse, transposed_kernel, unit, upsample2d,
 };
+pub use margins::Margin;
 pub use network::{LayerView, Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};
+pub use radius::{Radius, RadiusOptions, RadiusTermination, ZeroRadius, certified_radius};
 pub use result::{
-    BoundMonitor, BoundOptions, BoundResult, FunctionalBound, LayerReport, Method, MethodRequest, Quiet, StageKind,
-    UnitCounts,
+    Attempts, BoundMonitor, BoundOptions, BoundResult, FunctionalBound, GlobalOptions, LayerReport, Method,
+    MethodRequest, Quiet, StageKind, UnitCounts,
 };
 pub use tensor::{Tensor, TensorData};
 pub use unit::{Kind, Slope, Unit, Units};

@@ -287,8 +287,8 @@ impl Network {
     pub fn evaluate(&self, input: &crate::Tensor) -> Result<crate::Tensor, ModelError> {
         let x = self.read_input(input)?;
         let mut ws = lipbound_operators::Workspace::new();
-        let values = self.plan.forward(&x, &crate::Quiet, &mut ws).expect("nobody cancels");
-        let output = values.into_iter().next_back().expect("a plan has at least its input");
+        let trace = crate::trace::Trace::new(&self.plan, &x, &crate::Quiet, &mut ws).expect("nobody cancels");
+        let output = trace.output().to_vec();
         crate::Tensor::f64(self.output_shape().to_vec(), output)
             .map_err(|error| error.at("the output of the network overflows"))
     }

@@ -6,16 +6,15 @@ use lipbound_spectral::{Cancelled, Monitor};
 use crate::{
     Affine, Bias,
     plan::{Action, Plan},
+    trace::Trace,
 };
 
 /// Values at x0, computed once for all epsilons.
 #[derive(Debug)]
 pub(crate) struct Nominal {
-    /// Every source: the input, then the output of each stage.
-    pub values: Vec<Vec<f64>>,
-    /// What each stage with a unit or an operator computes before its unit.
-    pub pre: Vec<Vec<f64>>,
-    /// By how much `pre` may differ from the exact image of the computed input, element by element.
+    pub trace: Trace,
+    /// By how much what a stage computes before its unit may differ from the exact image of the computed input, element
+    /// by element.
     pub local: Vec<Vec<f64>>,
 }
 
@@ -24,14 +23,16 @@ impl Nominal {
     /// of NaN is zero.
     pub fn overflow(&self) -> Option<usize> {
         let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
-        (0..self.pre.len()).find(|&s| !(finite(&self.pre[s]) && finite(&self.local[s]) && finite(&self.values[s + 1])))
+        let Trace { values, pre } = &self.trace;
+        (0..pre.len()).find(|&s| !(finite(&pre[s]) && finite(&self.local[s]) && finite(&values[s + 1])))
     }
 
     pub fn new(plan: &Plan, input: &[f64], monitor: &dyn Monitor, ws: &mut Workspace) -> Result<Self, Cancelled> {
-        let mut this = Self { values: vec![input.to_vec()], pre: Vec::new(), local: Vec::new() };
+        let mut this = Self { trace: Trace { values: vec![input.to_vec()], pre: Vec::new() }, local: Vec::new() };
         for stage in &plan.stages {
             poll(monitor)?;
-            let x = &this.values[stage.inputs[0]];
+            let values = &this.trace.values;
+            let x = &values[stage.inputs[0]];
             let (pre, local, output) = match &stage.action {
                 Action::Affine { maps, unit, .. } => {
                     let (pre, local) = affine_with_error(maps, x, monitor, ws)?;
@@ -50,7 +51,7 @@ impl Nominal {
                     let mut sum = x.clone();
                     let mut size: Vec<f64> = x.iter().map(|v| v.abs()).collect();
                     for &other in &stage.inputs[1..] {
-                        for ((s, size), v) in sum.iter_mut().zip(&mut size).zip(&this.values[other]) {
+                        for ((s, size), v) in sum.iter_mut().zip(&mut size).zip(&values[other]) {
                             *s += v;
                             *size += v.abs();
                         }
@@ -59,11 +60,11 @@ impl Nominal {
                     let local = size.into_iter().map(|s| rounding::mul_up(gamma, s)).collect();
                     (Vec::new(), local, sum)
                 }
-                Action::Concat => (Vec::new(), Vec::new(), stage.gather(&this.values)),
+                Action::Concat => (Vec::new(), Vec::new(), stage.gather(values)),
             };
-            this.pre.push(pre);
+            this.trace.pre.push(pre);
+            this.trace.values.push(output);
             this.local.push(local);
-            this.values.push(output);
         }
         Ok(this)
     }

@@ -3,9 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use lipbound_operators::{LinearOperator, Workspace};
-use lipbound_spectral::Cancelled;
 
-use crate::{Affine, Bias, BoundMonitor, Layer, MaxPool, Node, StageKind, Units, merge, nominal::poll};
+use crate::{Affine, Layer, MaxPool, Node, StageKind, Units, merge};
 
 /// What a stage computes.
 #[derive(Debug)]
@@ -114,57 +113,4 @@ impl Plan {
         }
         Self { stages }
     }
-
-    /// The computed value of every source: the input, then the output of each stage.
-    pub fn forward(
-        &self,
-        input: &[f64],
-        monitor: &dyn BoundMonitor,
-        ws: &mut Workspace,
-    ) -> Result<Vec<Vec<f64>>, Cancelled> {
-        let mut values: Vec<Vec<f64>> = Vec::with_capacity(self.stages.len() + 1);
-        values.push(input.to_vec());
-        for stage in &self.stages {
-            poll(monitor)?;
-            let x = &values[stage.inputs[0]];
-            let output = match &stage.action {
-                Action::Affine { maps, unit, .. } => {
-                    let mut y = pre_activation(maps, x, ws);
-                    if let Some(unit) = unit {
-                        y.iter_mut().enumerate().for_each(|(i, y)| *y = unit.at(i).value(*y));
-                    }
-                    y
-                }
-                Action::Pool(pool) => {
-                    let mut y = vec![0.0; pool.outputs()];
-                    pool.apply(x, &mut y);
-                    y
-                }
-                Action::Add => {
-                    let mut y = x.clone();
-                    for &other in &stage.inputs[1..] {
-                        y.iter_mut().zip(&values[other]).for_each(|(a, b)| *a += b);
-                    }
-                    y
-                }
-                Action::Concat => stage.gather(&values),
-            };
-            values.push(output);
-        }
-        Ok(values)
-    }
-}
-
-/// `A_n(... A_1 x + b_1 ...) + b_n` as computed.
-pub(crate) fn pre_activation(maps: &[Affine], x: &[f64], ws: &mut Workspace) -> Vec<f64> {
-    let mut y = x.to_vec();
-    for Affine { operator, bias } in maps {
-        let mut next = vec![0.0; operator.rows()];
-        operator.apply(&y, &mut next, ws);
-        if let Some(Bias { values, .. }) = bias {
-            next.iter_mut().zip(&values[..]).for_each(|(y, b)| *y += b);
-        }
-        y = next;
-    }
-    y
 }

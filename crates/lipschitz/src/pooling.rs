@@ -30,7 +30,7 @@ impl Ball<'_> {
         // An element is a candidate where its largest value reaches the largest of the smallest values.
         let (mut top, mut bottom) = (vec![f64::INFINITY; pool.inputs()], vec![f64::NEG_INFINITY; pool.inputs()]);
         if let Some(nominal) = self.nominal {
-            for (i, &v) in nominal.values[source].iter().enumerate() {
+            for (i, &v) in nominal.trace.values[source].iter().enumerate() {
                 let movement = ledger.room().deviation(input.reach[i].min(input.radius));
                 let room = rounding::add_up(movement, ledger.room().error(input.element_error(i)));
                 top[i] = rounding::add_up(v, room);
@@ -62,7 +62,7 @@ impl Ball<'_> {
             candidates.clear();
             candidates.extend(window.iter().map(|&j| j as usize).filter(|&j| top[j] >= threshold));
             if let Some(nominal) = self.nominal {
-                let values = &nominal.values[source];
+                let values = &nominal.trace.values[source];
                 candidates.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
             }
             ledger.candidates(window, &mut candidates)?;
@@ -101,7 +101,7 @@ impl Ball<'_> {
     /// Whether at x0 itself one element of the window is above all others, whatever rounding did.
     fn winner_is_certain(&self, source: usize, window: &[u32], input: &Flow) -> bool {
         let Some(nominal) = self.nominal else { return false };
-        let values = &nominal.values[source];
+        let values = &nominal.trace.values[source];
         let of = |j: u32| (values[j as usize], input.element_error(j as usize));
         let Some(&winner) = window.iter().max_by(|&&a, &&b| of(a).0.total_cmp(&of(b).0)) else { return false };
         let (best, error) = of(winner);
@@ -151,7 +151,7 @@ impl Joins {
         let mut run_moves = input.moves[winner];
         let mut run_reach = input.reach[winner];
         let mut run_error = input.element_error(winner);
-        let values = ball.nominal.map(|nominal| &nominal.values[source][..]);
+        let values = ball.nominal.map(|nominal| &nominal.trace.values[source][..]);
         let mut run_value = values.map_or(0.0, |values| values[winner]);
         let mut level = self.below;
         for &member in &candidates[1..] {

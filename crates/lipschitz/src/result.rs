@@ -2,7 +2,7 @@
 
 use lipbound_spectral::{Guarantee, Monitor, NormBracket, NormOptions};
 
-use crate::Kind;
+use crate::{Kind, Witness};
 
 /// How a bound shall be computed.
 #[derive(Clone, Debug)]
@@ -15,6 +15,41 @@ pub struct BoundOptions {
     pub method: MethodRequest,
     /// Tolerance of each norm, failure probability of the whole result, limits and seed.
     pub norm: NormOptions,
+    /// How to look for a lower end.
+    pub attempts: Attempts,
+}
+
+impl Default for BoundOptions {
+    /// The `centred` constant by the best method that is affordable; epsilons are still to be named.
+    fn default() -> Self {
+        Self {
+            epsilons: Vec::new(),
+            kind: Kind::Centred,
+            method: MethodRequest::Auto,
+            norm: NormOptions::default(),
+            attempts: Attempts::default(),
+        }
+    }
+}
+
+/// How a global bound shall be computed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GlobalOptions {
+    /// Layer by layer, or the network as a whole.
+    pub method: MethodRequest,
+    /// Tolerance of each norm, failure probability of the whole result, limits and seed.
+    pub norm: NormOptions,
+    /// How to look for a lower end.
+    pub attempts: Attempts,
+}
+
+/// How ratios are looked for that are attained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Random directions to climb from, beside the Jacobian's own; by default a few for small networks.
+    pub restarts: Option<usize>,
+    /// Whether to return the points with the largest ratio; `lower` is then theirs, and no limit of ratios.
+    pub witness: bool,
 }
 
 /// How an upper bound shall be composed.
@@ -142,6 +177,8 @@ pub struct BoundResult {
     /// Bounds of the functionals that were asked for, in their order. They share the failure probability asked for with
     /// all else in the result.
     pub functionals: Vec<FunctionalBound>,
+    /// Points that attain `lower`, if they were asked for and any ratio is certain.
+    pub witness: Option<Witness>,
 }
 
 /// Observes a bound and may stop it.

@@ -1,6 +1,6 @@
 //! The walk from the input to the output: stage by stage, and certified as a whole where that is tighter.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use lipbound_operators::{Workspace, rounding};
 use lipbound_spectral::NormOptions;
@@ -26,13 +26,28 @@ pub(crate) struct Memory {
     pub direction: Option<Vec<f64>>,
     /// Of the last functional.
     functional: Option<Search>,
+    /// Of margins over other classes, by their number.
+    rivals: BTreeMap<usize, Search>,
 }
 
 impl Memory {
     pub fn new(network: &Network) -> Self {
         let stages = network.plan().stages.len();
         let (norms, searches) = (vec![None; stages], vec![None; stages]);
-        Self { norms, searches, direction: None, functional: None }
+        Self { norms, searches, direction: None, functional: None, rivals: BTreeMap::new() }
+    }
+
+    /// Where to begin the search for a rival's margin: where its last one ended, or else that of any other.
+    pub fn search_of_rival(&self, rival: usize) -> Option<Search> {
+        self.rivals.get(&rival).or(self.functional.as_ref()).cloned()
+    }
+
+    /// Keeps the search for a rival's margin.
+    pub fn remember_rival(&mut self, rival: usize, search: Option<Search>) {
+        self.functional.clone_from(&search);
+        search.into_iter().for_each(|search| {
+            self.rivals.insert(rival, search);
+        });
     }
 }
 
@@ -64,6 +79,8 @@ pub(crate) struct Request<'a> {
     pub method: MethodRequest,
     pub norm: NormOptions,
     pub functionals: Functionals<'a>,
+    /// Whether the whole output is asked about; if not, only its functionals are.
+    pub whole: bool,
     /// Which epsilon of how many.
     pub place: (usize, usize),
 }
@@ -110,19 +127,28 @@ pub(crate) fn worth_certifying(network: &Network, local: bool) -> Vec<bool> {
     wanted
 }
 
+/// Whether certificates are made at all.
+pub(crate) fn takes_certificates(network: &Network, method: MethodRequest) -> bool {
+    match method {
+        MethodRequest::Layerwise => false,
+        MethodRequest::Certificate => true,
+        MethodRequest::Auto => network.multiply_adds() <= AUTOMATIC_CERTIFICATE,
+    }
+}
+
 impl Request<'_> {
     fn certifies(&self) -> bool {
-        match self.method {
-            MethodRequest::Layerwise => false,
-            MethodRequest::Certificate => true,
-            MethodRequest::Auto => self.network.multiply_adds() <= AUTOMATIC_CERTIFICATE,
-        }
+        takes_certificates(self.network, self.method)
     }
 
     /// For every stage, whether the network up to it is certified.
     fn certified_stages(&self) -> Vec<bool> {
         if self.certifies() {
-            worth_certifying(self.network, self.ball.epsilon.is_finite())
+            let mut stages = worth_certifying(self.network, self.ball.epsilon.is_finite());
+            if !self.whole && self.functionals.take_in_the_end(self.network.plan()) {
+                stages.last_mut().into_iter().for_each(|last| *last = false);
+            }
+            stages
         } else {
             vec![false; self.network.plan().stages.len()]
         }
@@ -165,8 +191,9 @@ impl Request<'_> {
         let (k, epsilons) = self.place;
         let places = self.places();
 
-        let mut flows = vec![Flow::input(inputs, epsilon)];
-        let mut increments = Increments::new(inputs);
+        let input = Flow::input(inputs, epsilon, ball.extents);
+        let mut increments = Increments::of(&input);
+        let mut flows = vec![input];
         let mut layers: Vec<LayerReport> = Vec::with_capacity(stages.len());
         for (index, stage) in stages.iter().enumerate() {
             poll(monitor)?;
@@ -258,26 +285,36 @@ impl Request<'_> {
         memory: &mut Memory,
         ws: &mut Workspace,
     ) -> Result<(Vec<LayerReport>, Vec<FunctionalBound>), BoundError> {
-        let Walk { layers, flows, increments, share, failure_probability } = walk;
         if self.functionals.is_empty() {
-            return Ok((layers, Vec::new()));
+            return Ok((walk.layers, Vec::new()));
         }
         let ((k, epsilons), places) = (self.place, self.places());
         monitor.stage("functionals", (k + 1) * places - 1, epsilons * places, self.ball.epsilon);
+        let options = self.options_of_functionals(&walk);
+        let (plan, memory) = (self.network.plan(), &mut memory.functional);
+        let (layers, prefix) = self.prefix(walk);
+        let bounds = self.functionals.bound(plan, prefix, question, &options, memory, monitor, ws)?;
+        Ok((layers, bounds))
+    }
+
+    /// What a walk leaves for functionals, and the reports of its layers.
+    pub fn prefix(&self, walk: Walk) -> (Vec<LayerReport>, Prefix) {
+        let Walk { layers, flows, increments, failure_probability, .. } = walk;
         let prefix = Prefix {
-            flows: &flows,
             gain_methods: layers.iter().map(|l| l.gain_method).collect(),
             increments: self.certifies_functionals().then_some(increments),
-            upper: question.upper,
+            upper: flows[flows.len() - 1].gain,
+            flows,
             failure_probability,
-            question,
         };
-        // Streams beyond those of all stages.
-        let stream = STREAMS * (epsilons * places + k * self.functionals.len()) as u64;
-        let options = NormOptions { failure_probability: share, stream, ..self.norm };
-        let bounds =
-            self.functionals.bound(self.network.plan(), prefix, &options, &mut memory.functional, monitor, ws)?;
-        Ok((layers, bounds))
+        (layers, prefix)
+    }
+
+    /// The options of the norm of the first functional: a stream beyond those of all stages.
+    pub fn options_of_functionals(&self, walk: &Walk) -> NormOptions {
+        let (k, epsilons) = self.place;
+        let stream = STREAMS * (epsilons * self.places() + k * self.functionals.len()) as u64;
+        NormOptions { failure_probability: walk.share, stream, ..self.norm }
     }
 }
 

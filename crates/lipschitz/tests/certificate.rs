@@ -3,14 +3,20 @@
 mod common;
 
 use common::{Random, nearby, network, ratio};
-use lipbound_lipschitz::{BoundOptions, Kind, Method, MethodRequest, Quiet, bound, global_bound};
+use lipbound_lipschitz::{BoundOptions, GlobalOptions, Kind, Method, MethodRequest, Quiet, bound, global_bound};
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
 
 const EPSILONS: [f64; 7] = [1e-9, 1e-4, 0.01, 0.1, 1.0, 10.0, 1e3];
 
 fn options(kind: Kind, epsilon: f64, method: MethodRequest, seed: u64) -> BoundOptions {
-    BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions { seed, ..NormOptions::default() } }
+    BoundOptions {
+        epsilons: vec![epsilon],
+        kind,
+        method,
+        norm: NormOptions { seed, ..NormOptions::default() },
+        ..BoundOptions::default()
+    }
 }
 
 #[test]
@@ -29,7 +35,13 @@ fn no_sampled_ratio_exceeds_the_certificate() {
         let layerwise = of(Kind::Centred, MethodRequest::Layerwise);
         let uniform = of(Kind::Uniform, MethodRequest::Certificate);
         let norm = NormOptions { seed, ..NormOptions::default() };
-        let global = global_bound(&net, &norm, MethodRequest::Certificate, &Quiet, &mut Workspace::new()).unwrap();
+        let global = global_bound(
+            &net,
+            &GlobalOptions { norm, method: MethodRequest::Certificate, ..GlobalOptions::default() },
+            &Quiet,
+            &mut Workspace::new(),
+        )
+        .unwrap();
         assert!(centred.upper <= layerwise.upper * 1.01, "seed {seed}: {} > {}", centred.upper, layerwise.upper);
         tighter += usize::from(centred.upper < layerwise.upper * 0.999);
         by_certificate += usize::from(centred.method == Method::Certificate);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{
-    Affine, Bias, BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, CheckReport, Document, Kind, Layer,
-    MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, WholeClaim, bound, bound_with_certificates,
-    check, global_bound, global_bound_with_certificate, linear, unit,
+    Affine, Bias, BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, CheckReport, Document,
+    GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, WholeClaim, bound,
+    bound_with_certificates, check, global_bound, global_bound_with_certificate, linear, unit,
 };
 use lipbound_operators::{Dense, Workspace};
 use lipbound_spectral::{GuaranteeRequest, Monitor, NormOptions};
@@ -30,11 +30,20 @@ fn certificates(network: &Network, random: &mut Random, seed: u64) -> Vec<(Bound
     for method in [MethodRequest::Certificate, MethodRequest::Layerwise] {
         for kind in [Kind::Centred, Kind::Uniform] {
             let epsilons = vec![EPSILONS[random.below(EPSILONS.len())], EPSILONS[random.below(EPSILONS.len())]];
-            let options = BoundOptions { epsilons, kind, method, norm: seeded(seed) };
+            let options = BoundOptions { epsilons, kind, method, norm: seeded(seed), ..BoundOptions::default() };
             all.extend(bound_with_certificates(network, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap());
         }
         let norm = seeded(seed);
-        all.push(global_bound_with_certificate(network, &norm, method, &[], &Quiet, &mut Workspace::new()).unwrap());
+        all.push(
+            global_bound_with_certificate(
+                network,
+                &GlobalOptions { norm, method, ..GlobalOptions::default() },
+                &[],
+                &Quiet,
+                &mut Workspace::new(),
+            )
+            .unwrap(),
+        );
     }
     all
 }
@@ -67,8 +76,13 @@ fn certificates_by_lanczos_are_accepted_with_another_seed() {
         let net = network(&mut random);
         let x0 = random.input(net.input_shape());
         let norm = NormOptions { guarantee: GuaranteeRequest::Probabilistic, ..seeded(seed) };
-        let options =
-            BoundOptions { epsilons: vec![0.01, 1.0], kind: Kind::Centred, method: MethodRequest::Certificate, norm };
+        let options = BoundOptions {
+            epsilons: vec![0.01, 1.0],
+            kind: Kind::Centred,
+            method: MethodRequest::Certificate,
+            norm,
+            ..BoundOptions::default()
+        };
         for (_, certificate) in
             bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap()
         {
@@ -264,7 +278,14 @@ fn is_contradicted(random: &mut Random, net: &Network, c: &Certificate) -> bool 
     let norm = NormOptions::default();
     let lower = match c.kind {
         Kind::Global => {
-            global_bound(net, &norm, MethodRequest::Layerwise, &Quiet, &mut Workspace::new()).unwrap().lower
+            global_bound(
+                net,
+                &GlobalOptions { norm, method: MethodRequest::Layerwise, ..GlobalOptions::default() },
+                &Quiet,
+                &mut Workspace::new(),
+            )
+            .unwrap()
+            .lower
         }
         kind => {
             let x0 = Tensor::f64(net.input_shape().to_vec(), c.centre.clone()).unwrap();
@@ -278,7 +299,13 @@ fn is_contradicted(random: &mut Random, net: &Network, c: &Certificate) -> bool 
             if sampled {
                 return true;
             }
-            let options = BoundOptions { epsilons: vec![c.epsilon], kind, method: MethodRequest::Layerwise, norm };
+            let options = BoundOptions {
+                epsilons: vec![c.epsilon],
+                kind,
+                method: MethodRequest::Layerwise,
+                norm,
+                ..BoundOptions::default()
+            };
             bound(net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap()[0].lower
         }
     };
@@ -447,6 +474,7 @@ fn windows_without_an_element_that_may_win_are_refused() {
             kind: Kind::Uniform,
             method: MethodRequest::Certificate,
             norm: seeded(seed),
+            ..BoundOptions::default()
         };
         let (_, certificate) =
             bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap().remove(0);
@@ -480,8 +508,13 @@ fn a_deterministic_certificate_can_be_checked_deterministically() {
         let net = network(&mut random);
         let x0 = random.input(net.input_shape());
         let norm = NormOptions { guarantee: GuaranteeRequest::Deterministic, ..seeded(seed) };
-        let options =
-            BoundOptions { epsilons: vec![0.1, 10.0], kind: Kind::Uniform, method: MethodRequest::Certificate, norm };
+        let options = BoundOptions {
+            epsilons: vec![0.1, 10.0],
+            kind: Kind::Uniform,
+            method: MethodRequest::Certificate,
+            norm,
+            ..BoundOptions::default()
+        };
         for (_, certificate) in
             bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap()
         {
@@ -505,6 +538,7 @@ fn certified_bounds_are_hardly_larger() {
             kind: Kind::Centred,
             method: MethodRequest::Layerwise,
             norm: seeded(seed),
+            ..BoundOptions::default()
         };
         let plain = bound(&net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
         let (certified, _) =
@@ -555,6 +589,7 @@ fn a_scale_that_makes_the_network_vanish_is_refused() {
             kind: Kind::Centred,
             method: MethodRequest::Certificate,
             norm: seeded(1),
+            ..BoundOptions::default()
         };
         let (honest, certificate) =
             bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap().remove(0);

@@ -117,7 +117,13 @@ fn a_prediction_is_right_to_an_order_of_magnitude() {
     let x0 = Tensor::f64(vec![2, 16, 16], (0..512).map(|i| f64::from(i).sin()).collect()).unwrap();
     let counted = |method: MethodRequest| {
         work.store(0, Ordering::Relaxed);
-        let options = BoundOptions { epsilons: vec![0.05], kind: Kind::Centred, method, norm: NormOptions::default() };
+        let options = BoundOptions {
+            epsilons: vec![0.05],
+            kind: Kind::Centred,
+            method,
+            norm: NormOptions::default(),
+            ..BoundOptions::default()
+        };
         bound(&net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap();
         work.load(Ordering::Relaxed) as f64
     };

@@ -6,8 +6,8 @@ mod common;
 
 use common::Random;
 use lipbound_lipschitz::{
-    BoundOptions, Kind, MethodRequest, NetworkBuilder, Node, Quiet, Tensor, Unit, bound, bound_functionals,
-    global_bound, global_bound_functionals, linear, unit,
+    BoundOptions, GlobalOptions, Kind, MethodRequest, NetworkBuilder, Node, Quiet, Tensor, Unit, bound,
+    bound_functionals, global_bound, global_bound_functionals, linear, unit,
 };
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
@@ -166,7 +166,8 @@ fn bounds_of_functionals_hold_the_exact_constants_of_curves() {
             for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
                 let norm = NormOptions::default();
                 for (kind, truth) in [(Kind::Centred, centred - room), (Kind::Uniform, uniform - room)] {
-                    let options = BoundOptions { epsilons: vec![epsilon], kind, method, norm };
+                    let options =
+                        BoundOptions { epsilons: vec![epsilon], kind, method, norm, ..BoundOptions::default() };
                     let result =
                         bound_functionals(&net, &input, &options, &functionals, &Quiet, &mut Workspace::new()).unwrap();
                     let of = result[0].functionals[k];
@@ -178,8 +179,14 @@ fn bounds_of_functionals_hold_the_exact_constants_of_curves() {
                         }
                     }
                 }
-                let global =
-                    global_bound_functionals(&net, &norm, method, &functionals, &Quiet, &mut Workspace::new()).unwrap();
+                let global = global_bound_functionals(
+                    &net,
+                    &GlobalOptions { norm, method, ..GlobalOptions::default() },
+                    &functionals,
+                    &Quiet,
+                    &mut Workspace::new(),
+                )
+                .unwrap();
                 let upper = global.functionals[k].upper;
                 assert!(upper >= uniform - room, "seed {seed}, global, {method:?}: {upper} below {uniform}");
             }
@@ -203,7 +210,13 @@ fn bounds_hold_the_exact_constants_of_curves() {
         let input = Tensor::f64(vec![1], vec![x0]).unwrap();
         for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
             for (kind, truth) in [(Kind::Centred, centred), (Kind::Uniform, uniform)] {
-                let options = BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default() };
+                let options = BoundOptions {
+                    epsilons: vec![epsilon],
+                    kind,
+                    method,
+                    norm: NormOptions::default(),
+                    ..BoundOptions::default()
+                };
                 let result = bound(&net, &input, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
                 assert!(result.upper >= truth, "seed {seed}, {kind:?}, {method:?}: {} below {truth}", result.upper);
                 if kind == Kind::Centred {
@@ -213,7 +226,13 @@ fn bounds_hold_the_exact_constants_of_curves() {
                     }
                 }
             }
-            let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+            let global = global_bound(
+                &net,
+                &GlobalOptions { method, ..GlobalOptions::default() },
+                &Quiet,
+                &mut Workspace::new(),
+            )
+            .unwrap();
             assert!(global.upper >= uniform, "seed {seed}, global, {method:?}: {} below {uniform}", global.upper);
         }
     }

@@ -1,8 +1,8 @@
 //! Numbers at the edges: overflow, underflow, exact ties, a ball of radius zero. Each once broke a bound in review.
 
 use lipbound_lipschitz::{
-    BatchNorm2d, BoundOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network, NetworkBuilder, Node,
-    Quiet, Tensor, Unit, batch_norm2d, bound, global_bound, linear, max_pool2d, normalize, unit,
+    BatchNorm2d, BoundOptions, GlobalOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network,
+    NetworkBuilder, Node, Quiet, Tensor, Unit, batch_norm2d, bound, global_bound, linear, max_pool2d, normalize, unit,
 };
 use lipbound_operators::Workspace;
 use lipbound_spectral::{GuaranteeRequest, NormOptions};
@@ -39,7 +39,7 @@ fn leaky(slope: f64) -> Make {
 }
 
 fn options(kind: Kind, epsilon: f64, method: MethodRequest) -> BoundOptions {
-    BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default() }
+    BoundOptions { epsilons: vec![epsilon], kind, method, norm: NormOptions::default(), ..BoundOptions::default() }
 }
 
 fn clip(low: f64, high: f64) -> Make {
@@ -151,7 +151,9 @@ fn long_chains_of_tiny_and_huge_factors_do_not_vanish() {
             Ok(results) => assert!(results[0].upper >= 0.99, "{method:?}: {}", results[0].upper),
             Err(error) => assert!(error.to_string().contains("overflow"), "{error}"),
         }
-        let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+        let global =
+            global_bound(&net, &GlobalOptions { method, ..GlobalOptions::default() }, &Quiet, &mut Workspace::new())
+                .unwrap();
         assert!(global.upper >= 0.99, "{method:?}: {}", global.upper);
     }
 }
@@ -177,8 +179,13 @@ fn a_global_constant_has_no_ball() {
     assert!(
         bound(&net, &x0, &options(Kind::Global, 1e-3, MethodRequest::Auto), &Quiet, &mut Workspace::new()).is_err()
     );
-    let global =
-        global_bound(&net, &NormOptions::default(), MethodRequest::Auto, &Quiet, &mut Workspace::new()).unwrap();
+    let global = global_bound(
+        &net,
+        &GlobalOptions { method: MethodRequest::Auto, ..GlobalOptions::default() },
+        &Quiet,
+        &mut Workspace::new(),
+    )
+    .unwrap();
     assert!(global.upper >= 2f64.sqrt());
 }
 
@@ -200,7 +207,13 @@ fn products_that_leave_the_range_of_numbers_do_not_vanish_from_the_certificate()
         builder.push(add).unwrap();
         let net = builder.build().unwrap();
         for method in METHODS {
-            let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+            let global = global_bound(
+                &net,
+                &GlobalOptions { method, ..GlobalOptions::default() },
+                &Quiet,
+                &mut Workspace::new(),
+            )
+            .unwrap();
             assert!(global.upper >= 1.99, "{method:?}: {}", global.upper);
             let options = options(Kind::Centred, 1.0, method);
             if let Ok(local) = bound(&net, &tensor(&[1], &[0.0]), &options, &Quiet, &mut Workspace::new()) {
@@ -212,7 +225,9 @@ fn products_that_leave_the_range_of_numbers_do_not_vanish_from_the_certificate()
     let diagonal = |k: usize| dense(2, 2, if k < 9 { &[1e45, 0.0, 0.0, 1e45] } else { &[1e-45, 0.0, 0.0, 1e-45] });
     let net = chain(&[2], (0..18).map(diagonal).collect());
     let method = MethodRequest::Certificate;
-    let global = global_bound(&net, &NormOptions::default(), method, &Quiet, &mut Workspace::new()).unwrap();
+    let global =
+        global_bound(&net, &GlobalOptions { method, ..GlobalOptions::default() }, &Quiet, &mut Workspace::new())
+            .unwrap();
     assert!(global.upper >= 0.99, "{}", global.upper);
 }
 
@@ -324,8 +339,13 @@ fn a_gain_far_below_one_is_not_lost() {
         let net = chain(&[n], (0..depth).flat_map(|k| [layer(k), relu()]).collect());
         let centre = tensor(&[n], &vec![1.0; n]);
         let run = |method| {
-            let options =
-                BoundOptions { epsilons: vec![1e-3], kind: Kind::Centred, method, norm: NormOptions::default() };
+            let options = BoundOptions {
+                epsilons: vec![1e-3],
+                kind: Kind::Centred,
+                method,
+                norm: NormOptions::default(),
+                ..BoundOptions::default()
+            };
             bound(&net, &centre, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0)
         };
         let layerwise = run(MethodRequest::Layerwise);
@@ -362,8 +382,13 @@ fn a_nominal_value_that_underflows_is_uncertain() {
         layers.extend([constant(1, 1, 2f64.powi(33) / (1.9 * n as f64), Some(-0.75)), relu()]);
         let net = chain(&[1], layers);
         for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
-            let options =
-                BoundOptions { epsilons: vec![1e-3], kind: Kind::Centred, method, norm: NormOptions::default() };
+            let options = BoundOptions {
+                epsilons: vec![1e-3],
+                kind: Kind::Centred,
+                method,
+                norm: NormOptions::default(),
+                ..BoundOptions::default()
+            };
             let result = bound(&net, &tensor(&[1], &[1.0]), &options, &Quiet, &mut Workspace::new()).unwrap().remove(0);
             assert!(result.upper >= 1.0 - 1e-12, "{n} {method:?}: {}", result.upper);
         }
@@ -390,6 +415,7 @@ fn a_ratio_of_denormal_numbers_is_not_attained() {
                 kind: Kind::Centred,
                 method: MethodRequest::Layerwise,
                 norm: NormOptions::default(),
+                ..BoundOptions::default()
             };
             for result in bound(&net, &tensor(&[1], &[1.0]), &options, &Quiet, &mut Workspace::new()).unwrap() {
                 assert!(result.lower <= truth * (1.0 + 1e-12), "{n} {last}: {:e}, truth {truth:e}", result.lower);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Random, distance, nearby, network};
 use lipbound_lipschitz::{
-    BoundOptions, BoundResult, Kind, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit,
+    BoundOptions, BoundResult, GlobalOptions, Kind, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit,
     bound_functionals, global_bound_functionals, linear, unit,
 };
 use lipbound_operators::Workspace;
@@ -13,7 +13,13 @@ use lipbound_spectral::{Guarantee, NormOptions};
 const EPSILONS: [f64; 6] = [1e-9, 1e-3, 0.1, 1.0, 10.0, 1e3];
 
 fn options(kind: Kind, epsilons: &[f64], method: MethodRequest, seed: u64) -> BoundOptions {
-    BoundOptions { epsilons: epsilons.to_vec(), kind, method, norm: NormOptions { seed, ..NormOptions::default() } }
+    BoundOptions {
+        epsilons: epsilons.to_vec(),
+        kind,
+        method,
+        norm: NormOptions { seed, ..NormOptions::default() },
+        ..BoundOptions::default()
+    }
 }
 
 /// Single outputs, differences of two, and whatever comes.
@@ -60,8 +66,14 @@ fn no_sampled_ratio_exceeds_the_bound_of_a_functional() {
             };
             let (centred, uniform) = (of(Kind::Centred), of(Kind::Uniform));
             let norms = NormOptions { seed, ..NormOptions::default() };
-            let global =
-                global_bound_functionals(&net, &norms, method, &functionals, &Quiet, &mut Workspace::new()).unwrap();
+            let global = global_bound_functionals(
+                &net,
+                &GlobalOptions { norm: norms, method, ..GlobalOptions::default() },
+                &functionals,
+                &Quiet,
+                &mut Workspace::new(),
+            )
+            .unwrap();
             for result in [&centred, &uniform, &global] {
                 consistent(result, &functionals);
             }
@@ -139,7 +151,14 @@ fn a_functional_has_the_bound_of_the_network_that_ends_in_it() {
                     bound_functionals(net, &x0, &options, functionals, &Quiet, &mut Workspace::new()).unwrap();
                 let norms = NormOptions { seed, ..NormOptions::default() };
                 results.push(
-                    global_bound_functionals(net, &norms, method, functionals, &Quiet, &mut Workspace::new()).unwrap(),
+                    global_bound_functionals(
+                        net,
+                        &GlobalOptions { norm: norms, method, ..GlobalOptions::default() },
+                        functionals,
+                        &Quiet,
+                        &mut Workspace::new(),
+                    )
+                    .unwrap(),
                 );
                 results
             };
@@ -190,7 +209,14 @@ fn a_functional_that_sees_nothing_of_the_one_before_it_loses_nothing() {
     let norms = NormOptions::default();
     let of = |net: &Network, functionals: &[Vec<f64>]| {
         let method = MethodRequest::Certificate;
-        global_bound_functionals(net, &norms, method, functionals, &Quiet, &mut Workspace::new()).unwrap()
+        global_bound_functionals(
+            net,
+            &GlobalOptions { norm: norms, method, ..GlobalOptions::default() },
+            functionals,
+            &Quiet,
+            &mut Workspace::new(),
+        )
+        .unwrap()
     };
     let alone = of(&mlp(&half, false), &[]).upper;
     let result = of(&mlp(&double, false), &[vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]]);
@@ -224,8 +250,14 @@ fn functionals_that_do_not_fit_are_refused() {
         let local = bound_functionals(&net, &x0, &options, &functionals, &Quiet, &mut Workspace::new()).unwrap_err();
         let norms = NormOptions::default();
         let method = MethodRequest::Auto;
-        let global =
-            global_bound_functionals(&net, &norms, method, &functionals, &Quiet, &mut Workspace::new()).unwrap_err();
+        let global = global_bound_functionals(
+            &net,
+            &GlobalOptions { norm: norms, method, ..GlobalOptions::default() },
+            &functionals,
+            &Quiet,
+            &mut Workspace::new(),
+        )
+        .unwrap_err();
         for message in [local.to_string(), global.to_string()] {
             assert!(words.iter().all(|word| message.contains(word)), "{message}");
         }

@@ -294,6 +294,7 @@ fn no_sampled_ratio_exceeds_the_bounds_of_such_networks() {
                 kind,
                 method,
                 norm: NormOptions { seed, ..NormOptions::default() },
+                ..BoundOptions::default()
             };
             let result = &bound(&net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap()[0];
             assert!(result.lower <= result.upper);

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Random, nearby, network, node_by_node, ratio};
 use lipbound_lipschitz::{
-    BoundOptions, BoundResult, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, bound,
-    global_bound, linear, normalize, unit,
+    BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor,
+    Unit, bound, global_bound, linear, normalize, unit,
 };
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
@@ -18,6 +18,7 @@ fn options(kind: Kind, epsilons: &[f64], seed: u64) -> BoundOptions {
         kind,
         method: MethodRequest::Layerwise,
         norm: NormOptions { seed, ..NormOptions::default() },
+        ..BoundOptions::default()
     }
 }
 
@@ -34,8 +35,11 @@ fn no_sampled_ratio_exceeds_the_upper_bound() {
             &bound(&net, &x0, &options(Kind::Uniform, &[epsilon], seed), &Quiet, &mut Workspace::new()).unwrap()[0];
         let global = global_bound(
             &net,
-            &NormOptions { seed, ..NormOptions::default() },
-            MethodRequest::Layerwise,
+            &GlobalOptions {
+                norm: NormOptions { seed, ..NormOptions::default() },
+                method: MethodRequest::Layerwise,
+                ..GlobalOptions::default()
+            },
             &Quiet,
             &mut Workspace::new(),
         )
@@ -123,7 +127,13 @@ fn graph(input: usize, nodes: Vec<(Vec<usize>, Built)>) -> Network {
 
 fn layerwise_bound(net: &Network) -> BoundResult {
     let norm = NormOptions { tolerance: 1e-9, ..NormOptions::default() };
-    let options = BoundOptions { epsilons: vec![0.1], kind: Kind::Centred, method: MethodRequest::Layerwise, norm };
+    let options = BoundOptions {
+        epsilons: vec![0.1],
+        kind: Kind::Centred,
+        method: MethodRequest::Layerwise,
+        norm,
+        ..BoundOptions::default()
+    };
     let x = Tensor::f64(net.input_shape().to_vec(), vec![0.3; net.input_shape()[0]]).unwrap();
     bound(net, &x, &options, &Quiet, &mut Workspace::new()).unwrap().remove(0)
 }

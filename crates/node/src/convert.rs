@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lipbound_lipschitz::{
-    BoundResult, Certificate, CheckReport, Document, FunctionalBound, Kind, LayerReport, Method, MethodRequest,
-    StageKind, Tensor, TensorData,
+    Adversarial, BoundResult, Certificate, CheckReport, Document, FunctionalBound, Kind, LayerReport, Method,
+    MethodRequest, Radius, RadiusTermination, StageKind, SweepPoint, Tensor, TensorData, Witness, ZeroRadius,
 };
 use lipbound_models::Memory;
 use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
@@ -91,25 +91,27 @@ pub struct NormOptions {
 /// Largest integer that a JavaScript number holds exactly.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
+/// A whole number.
+pub fn whole(option: &str, value: f64) -> Result<usize, Failure> {
+    if value.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&value) {
+        Ok(value as usize)
+    } else {
+        Err(Failure::argument(format!("{option} must be a whole number from 0 to 2^53 - 1, got {value}")))
+    }
+}
+
 impl NormOptions {
     pub fn read(&self) -> Result<spectral::NormOptions, Failure> {
         let defaults = spectral::NormOptions::default();
-        let whole = |option: &str, value: f64| {
-            if value.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&value) {
-                Ok(value as u64)
-            } else {
-                Err(Failure::argument(format!("{option} must be a whole number from 0 to 2^53 - 1, got {value}")))
-            }
-        };
         let options = spectral::NormOptions {
             tolerance: self.tolerance.unwrap_or(defaults.tolerance),
             failure_probability: self.failure_probability.unwrap_or(defaults.failure_probability),
             max_steps: match self.max_steps {
-                Some(steps) => whole("maxSteps", steps)? as usize,
+                Some(steps) => whole("maxSteps", steps)?,
                 None => defaults.max_steps,
             },
             seed: match self.seed {
-                Some(seed) => whole("seed", seed)?,
+                Some(seed) => whole("seed", seed)? as u64,
                 None => random_seed()?,
             },
             stream: 0,
@@ -296,6 +298,114 @@ pub struct NativeBoundResult {
     pub functionals: Option<Vec<FunctionalResult>>,
     /// The JSON text of the certificate, where one was asked for.
     pub certificate: Option<String>,
+    pub witness: Option<NativeWitness>,
+}
+
+/// Two points and the ratio between them.
+#[napi(object)]
+pub struct NativeWitness {
+    pub ratio: f64,
+    pub from: Float64Array,
+    pub to: Float64Array,
+}
+
+fn witness_out(witness: &Witness) -> NativeWitness {
+    let Witness { ratio, from, to } = witness;
+    NativeWitness { ratio: *ratio, from: Float64Array::new(from.clone()), to: Float64Array::new(to.clone()) }
+}
+
+/// Bounds of one epsilon by both methods.
+#[napi(object)]
+pub struct NativeSweepPoint {
+    pub layerwise: NativeBoundResult,
+    pub certificate: Option<NativeBoundResult>,
+}
+
+pub fn sweep_out(point: &SweepPoint) -> NativeSweepPoint {
+    NativeSweepPoint {
+        layerwise: bound_out(&point.layerwise, false),
+        certificate: point.certificate.as_ref().map(|result| bound_out(result, false)),
+    }
+}
+
+/// The margin over another class.
+#[napi(object)]
+pub struct NativeMargin {
+    #[napi(js_name = "class")]
+    pub rival: f64,
+    pub margin: f64,
+    pub lipschitz: f64,
+    pub method: String,
+}
+
+/// A certified radius.
+#[napi(object)]
+pub struct NativeRadius {
+    pub radius: f64,
+    pub attack_radius: f64,
+    pub label: f64,
+    pub predicted: f64,
+    pub binding_class: Option<f64>,
+    pub reason: Option<String>,
+    pub termination: String,
+    pub margins: Vec<NativeMargin>,
+    pub evaluations: f64,
+    pub method: String,
+    pub guarantee: String,
+    pub failure_probability: f64,
+    pub seed: f64,
+    pub seconds: f64,
+    pub adversarial: Option<NativeTensor>,
+    pub adversarial_class: Option<f64>,
+}
+
+/// A radius, with the input of another class that was found if that is wanted.
+pub fn radius_out(radius: Radius, shape: &[usize], witness: bool) -> NativeRadius {
+    let (attack_radius, adversarial) = match radius.adversarial {
+        None => (f64::INFINITY, None),
+        Some(Adversarial { point, distance, class }) => (distance, witness.then_some((point, class))),
+    };
+    let (adversarial, adversarial_class) = match adversarial {
+        None => (None, None),
+        Some((point, class)) => {
+            let data = Either::B(Float64Array::new(point));
+            (Some(NativeTensor { shape: numbers(shape), data }), Some(class as f64))
+        }
+    };
+    let (termination, reason) = match radius.termination {
+        RadiusTermination::Converged => ("converged", None),
+        RadiusTermination::Maximum => ("maximum", None),
+        RadiusTermination::EvaluationLimit => ("evaluation-limit", None),
+        RadiusTermination::Zero(ZeroRadius::Misclassified) => ("zero", Some("misclassified")),
+        RadiusTermination::Zero(ZeroRadius::Tied) => ("zero", Some("tied")),
+    };
+    NativeRadius {
+        radius: radius.radius,
+        attack_radius,
+        label: radius.label as f64,
+        predicted: radius.predicted as f64,
+        binding_class: radius.binding.map(|class| class as f64),
+        reason: reason.map(Into::into),
+        termination: termination.into(),
+        margins: radius
+            .margins
+            .iter()
+            .map(|margin| NativeMargin {
+                rival: margin.class as f64,
+                margin: margin.margin,
+                lipschitz: margin.lipschitz,
+                method: method_out(margin.method),
+            })
+            .collect(),
+        evaluations: radius.evaluations as f64,
+        method: method_out(radius.method),
+        guarantee: guarantee_out(radius.guarantee),
+        failure_probability: radius.failure_probability,
+        seed: radius.seed as f64,
+        seconds: radius.seconds,
+        adversarial,
+        adversarial_class,
+    }
 }
 
 /// A result, with its functionals if they were asked for.
@@ -314,6 +424,7 @@ pub fn bound_out(result: &BoundResult, functionals: bool) -> NativeBoundResult {
         layers: result.layers.iter().map(|layer| layer_out(layer, result.seed)).collect(),
         functionals: functionals.then(|| result.functionals.iter().map(functional_out).collect()),
         certificate: None,
+        witness: result.witness.as_ref().map(witness_out),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lipbound_lipschitz::{self as lipschitz, BoundOptions, Cost, Document, MethodRequest, Network};
+use lipbound_lipschitz::{
+    self as lipschitz, Attempts, BoundOptions, Cost, Document, GlobalOptions, MethodRequest, Network, RadiusOptions,
+};
 use lipbound_models::{Architecture, OnnxModel, OnnxOptions};
 use lipbound_spectral as spectral;
 use napi::{
@@ -64,6 +66,8 @@ pub struct NativeBoundOptions {
     pub norm: NormOptions,
     pub functionals: Option<Vec<Float64Array>>,
     pub certificate: bool,
+    pub restarts: Option<f64>,
+    pub witness: Option<bool>,
 }
 
 /// The same, read.
@@ -72,6 +76,7 @@ struct Request {
     norm: spectral::NormOptions,
     functionals: Option<Vec<Vec<f64>>>,
     certificate: bool,
+    attempts: Attempts,
 }
 
 impl NativeBoundOptions {
@@ -81,6 +86,10 @@ impl NativeBoundOptions {
             norm: self.norm.read()?,
             functionals: convert::functionals_in(self.functionals.as_deref()),
             certificate: self.certificate,
+            attempts: Attempts {
+                restarts: self.restarts.map(|restarts| convert::whole("restarts", restarts)).transpose()?,
+                witness: self.witness.unwrap_or(false),
+            },
         })
     }
 }
@@ -88,6 +97,41 @@ impl NativeBoundOptions {
 impl Request {
     fn functionals(&self) -> &[Vec<f64>] {
         self.functionals.as_deref().unwrap_or_default()
+    }
+}
+
+/// What a radius is asked.
+#[napi(object)]
+pub struct NativeRadiusOptions {
+    pub label: Option<f64>,
+    pub lower: Option<NativeTensor>,
+    pub upper: Option<NativeTensor>,
+    pub maximum: Option<f64>,
+    pub tolerance: f64,
+    #[napi(ts_type = "'auto' | 'layerwise' | 'certificate'")]
+    pub method: String,
+    pub norm: NormOptions,
+    pub attack_steps: Option<f64>,
+    pub witness: bool,
+}
+
+impl NativeRadiusOptions {
+    fn read(self) -> Result<RadiusOptions, Failure> {
+        let whole = |option: &str, value: Option<f64>| value.map(|value| convert::whole(option, value)).transpose();
+        Ok(RadiusOptions {
+            label: whole("label", self.label)?,
+            input_box: match (&self.lower, &self.upper) {
+                (Some(lower), Some(upper)) => {
+                    Some((convert::tensor_in(lower, "inputBox.lower")?, convert::tensor_in(upper, "inputBox.upper")?))
+                }
+                _ => None,
+            },
+            maximum: self.maximum,
+            tolerance: self.tolerance,
+            method: convert::method_in(&self.method)?,
+            norm: self.norm.read()?,
+            attack_steps: whole("attackSteps", self.attack_steps)?,
+        })
     }
 }
 
@@ -270,6 +314,7 @@ impl NativeNetwork {
                 kind: convert::kind_in(&ball.kind)?,
                 method: request.method,
                 norm: request.norm,
+                attempts: request.attempts,
             };
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
@@ -300,17 +345,63 @@ impl NativeNetwork {
         jobs::run(env, move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (request, loaded, ws) = (request?, loaded?, &mut jobs::workspace()?);
-            let Request { method, norm, .. } = &request;
+            let options = GlobalOptions { method: request.method, norm: request.norm, attempts: request.attempts };
             let (network, functionals) = (&loaded.network, request.functionals());
             let asked = request.functionals.is_some();
             if request.certificate {
-                let result =
-                    lipschitz::global_bound_with_certificate(network, norm, *method, functionals, &reporter, ws)?;
+                let result = lipschitz::global_bound_with_certificate(network, &options, functionals, &reporter, ws)?;
                 Ok(convert::certified_out(result, asked))
             } else {
-                let result = lipschitz::global_bound_functionals(network, norm, *method, functionals, &reporter, ws)?;
+                let result = lipschitz::global_bound_functionals(network, &options, functionals, &reporter, ws)?;
                 Ok(convert::bound_out(&result, asked))
             }
+        })
+    }
+
+    /// Bounds for every epsilon of a range, method beside method.
+    #[napi(ts_return_type = "Promise<NativeSweepPoint[] | Failure>")]
+    pub fn sweep<'env>(
+        &self,
+        env: &'env Env,
+        input: NativeTensor,
+        ball: NativeBall,
+        options: NativeBoundOptions,
+        token: &CancelToken,
+        on_progress: Option<Function<'_, Progress, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
+        let request = options.read();
+        let reporter = (token.clone(), progress::callback(on_progress)?);
+        jobs::run(env, move || {
+            let Request { method, norm, attempts, .. } = request?;
+            let kind = convert::kind_in(&ball.kind)?;
+            let options = BoundOptions { epsilons: ball.epsilons, kind, method, norm, attempts };
+            let reporter = Reporter::new(reporter.0, reporter.1);
+            let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
+            let points = lipschitz::sweep(&loaded.network, &input, &options, &reporter, ws)?;
+            Ok(points.iter().map(convert::sweep_out).collect::<Vec<_>>())
+        })
+    }
+
+    /// The largest radius that can be certified around an input.
+    #[napi(ts_return_type = "Promise<NativeRadius | Failure>")]
+    pub fn certified_radius<'env>(
+        &self,
+        env: &'env Env,
+        input: NativeTensor,
+        options: NativeRadiusOptions,
+        token: &CancelToken,
+        on_progress: Option<Function<'_, Progress, ()>>,
+    ) -> napi::Result<Object<'env>> {
+        let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
+        let witness = options.witness;
+        let options = options.read();
+        let reporter = (token.clone(), progress::callback(on_progress)?);
+        jobs::run(env, move || {
+            let reporter = Reporter::new(reporter.0, reporter.1);
+            let (loaded, input, options, ws) = (loaded?, input?, options?, &mut jobs::workspace()?);
+            let radius = lipschitz::certified_radius(&loaded.network, &input, &options, &reporter, ws)?;
+            Ok(convert::radius_out(radius, loaded.network.input_shape(), witness))
         })
     }
 

@@ -1,0 +1,222 @@
+//! The margins of a classifier: how far the label's output is above the others, and how fast that can change.
+//!
+//! Around `x0` the margin to class `j` is `m_j = f_label(x0) - f_j(x0)`. If `L_j` bounds the constant of that difference
+//! over the ball of radius epsilon, it stays positive wherever `norm(x - x0) < m_j / L_j` inside the ball. So **one
+//! evaluation at any epsilon certifies `min(epsilon, min_j m_j / L_j)`**, whichever of the two is smaller. A network
+//! with one output has two classes, told apart by its sign.
+
+use lipbound_operators::{Workspace, rounding};
+use lipbound_spectral::NormOptions;
+
+use crate::{
+    BoundError, BoundMonitor, Kind, Method, MethodRequest, Network,
+    functionals::{Constant, Ends, Functionals, STREAMS},
+    layerwise::Ball,
+    ledger::Ledger,
+    nominal::{Nominal, poll},
+    walk::{Memory, Request},
+};
+
+/// Classes beside the label, and the functional of the output that is the label's margin over each.
+pub(crate) struct Rivals {
+    classes: Vec<usize>,
+    functionals: Vec<Vec<f64>>,
+}
+
+/// Number of classes of a network with so many outputs.
+pub(crate) fn class_count(outputs: usize) -> usize {
+    outputs.max(2)
+}
+
+/// The class that an output stands for: the first of the largest entries, or the sign of a single one.
+pub(crate) fn answer(output: &[f64]) -> usize {
+    match output {
+        [only] => usize::from(*only > 0.0),
+        _ => (1..output.len()).fold(0, |best, i| if output[i] > output[best] { i } else { best }),
+    }
+}
+
+impl Rivals {
+    pub fn new(outputs: usize, label: usize) -> Self {
+        let classes: Vec<usize> = (0..class_count(outputs)).filter(|&class| class != label).collect();
+        let functionals = classes
+            .iter()
+            .map(|&class| {
+                let mut functional = vec![0.0; outputs];
+                if outputs == 1 {
+                    functional[0] = if label == 1 { 1.0 } else { -1.0 };
+                } else {
+                    functional[label] = 1.0;
+                    functional[class] = -1.0;
+                }
+                functional
+            })
+            .collect();
+        Self { classes, functionals }
+    }
+
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub fn class(&self, k: usize) -> usize {
+        self.classes[k]
+    }
+
+    pub fn functional(&self, k: usize) -> &[f64] {
+        &self.functionals[k]
+    }
+
+    /// The margin over rival `k` at an output, as computed.
+    pub fn margin(&self, k: usize, output: &[f64]) -> f64 {
+        self.functionals[k].iter().zip(output).filter(|(c, _)| **c != 0.0).map(|(c, y)| c * y).sum()
+    }
+
+    /// The smallest margin at an output, as computed, and whose it is.
+    pub fn smallest(&self, output: &[f64]) -> (usize, f64) {
+        (0..self.len())
+            .map(|k| (k, self.margin(k, output)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .expect("there are at least two classes")
+    }
+
+    /// The same as a lower bound of the exact margin, if the output was computed with an error of at most this norm.
+    fn margin_down(&self, k: usize, output: &[f64], error: f64) -> f64 {
+        let terms = self.functionals[k].iter().zip(output).filter(|(c, _)| **c != 0.0).map(|(c, y)| c * y);
+        // The coefficients are 1 and -1: only the sum is rounded.
+        let margin = terms.reduce(rounding::add_down).expect("a margin has a term");
+        rounding::add_down(margin, -rounding::mul_up(rounding::norm_up(&self.functionals[k]), error))
+    }
+}
+
+/// What is known of one rival.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margin {
+    /// The rival class.
+    pub class: usize,
+    /// How far the label's output is above this class's at the input, rounded down.
+    pub margin: f64,
+    /// Upper bound of the constant of that difference over the ball of the evaluation.
+    pub lipschitz: f64,
+    /// How `lipschitz` was composed.
+    pub method: Method,
+}
+
+impl Margin {
+    /// The margin stays positive inside the ball up to this distance; strictly, at the distance itself too.
+    pub fn quotient(&self) -> f64 {
+        // What is no number is no margin.
+        if self.margin.is_nan() || self.margin <= 0.0 {
+            0.0
+        } else if self.lipschitz == 0.0 {
+            f64::INFINITY
+        } else {
+            // The next number below: times the constant, it is less than the margin.
+            rounding::div_down(self.margin, self.lipschitz).next_down().max(0.0)
+        }
+    }
+}
+
+/// The margins' constants over one ball.
+#[derive(Clone, Debug)]
+pub(crate) struct Evaluation {
+    pub epsilon: f64,
+    /// The smallest quotient first.
+    pub margins: Vec<Margin>,
+    /// Probability that any of the constants is wrong.
+    pub failure_probability: f64,
+}
+
+impl Evaluation {
+    /// The smallest quotient of margin and constant.
+    pub fn quotient(&self) -> f64 {
+        self.margins[0].quotient()
+    }
+
+    /// The radius that follows.
+    pub fn radius(&self) -> f64 {
+        self.epsilon.min(self.quotient())
+    }
+}
+
+/// What all evaluations around an input share.
+pub(crate) struct Evaluator<'a> {
+    pub network: &'a Network,
+    pub nominal: &'a Nominal,
+    /// How far each element of the input can move at all, where that is known.
+    pub extents: Option<&'a [f64]>,
+    pub rivals: &'a Rivals,
+    pub method: MethodRequest,
+    /// The failure probability is that of one evaluation.
+    pub norm: NormOptions,
+    /// Most evaluations there will be: each has streams of random numbers of its own.
+    pub most: usize,
+}
+
+/// How far beyond what is needed a rival's quotient must be for a cheap bound of its constant to do: what limits the
+/// radius shall be known by the best bound there is.
+const FAR: f64 = 2.0;
+
+impl Evaluator<'_> {
+    /// Bounds the margins over the ball of radius `epsilon`; `place` counts evaluations.
+    pub fn evaluate(
+        &self,
+        epsilon: f64,
+        place: usize,
+        memory: &mut Memory,
+        monitor: &dyn BoundMonitor,
+        ws: &mut Workspace,
+    ) -> Result<Evaluation, BoundError> {
+        let ball =
+            Ball { nominal: Some(self.nominal), extents: self.extents, kind: Kind::Centred, epsilon, refine: false };
+        let functionals = Functionals::new(self.network, &self.rivals.functionals)?;
+        let request = Request {
+            network: self.network,
+            ball,
+            method: self.method,
+            norm: self.norm,
+            functionals,
+            whole: false,
+            place: (place, self.most),
+        };
+        let walk = request.walk(&mut Ledger::Closed, monitor, memory, ws)?;
+        let options = request.options_of_functionals(&walk);
+        let (_, prefix) = request.prefix(walk);
+        let mut failure_probability = prefix.failure_probability;
+        let flow = &prefix.flows[prefix.flows.len() - 1];
+        let error = rounding::add_up(flow.error, flow.still_error);
+        let output = self.nominal.trace.output();
+        let mut ends = Ends::new(functionals, self.network.plan(), prefix);
+
+        let mut rivals: Vec<(usize, Margin, Constant)> = (0..self.rivals.len())
+            .map(|k| {
+                let constant = ends.composed(self.rivals.functional(k), ws);
+                let margin = self.rivals.margin_down(k, output, error);
+                let (class, Constant { upper, method, .. }) = (self.rivals.class(k), constant);
+                (k, Margin { class, margin, lipschitz: upper, method }, constant)
+            })
+            .collect();
+        let by_quotient = |a: &Margin, b: &Margin| a.quotient().total_cmp(&b.quotient()).then(a.class.cmp(&b.class));
+        rivals.sort_by(|a, b| by_quotient(&a.1, &b.1));
+        let mut smallest = f64::INFINITY;
+        for (k, margin, constant) in &mut rivals {
+            poll(monitor)?;
+            let needed = FAR * smallest.min(epsilon);
+            if margin.margin > 0.0 && margin.quotient() < needed {
+                let options = NormOptions { stream: options.stream + STREAMS * *k as u64, ..options };
+                let (functional, mut search) = (self.rivals.functional(*k), memory.search_of_rival(*k));
+                let certified = ends.certified(functional, *constant, &options, &mut search, monitor, ws)?;
+                memory.remember_rival(*k, search);
+                failure_probability = rounding::add_up(
+                    failure_probability,
+                    rounding::add_up(certified.failure_probability, -constant.failure_probability),
+                );
+                (margin.lipschitz, margin.method) = (certified.upper, certified.method);
+            }
+            smallest = smallest.min(margin.quotient());
+        }
+        let mut margins: Vec<Margin> = rivals.into_iter().map(|(_, margin, _)| margin).collect();
+        margins.sort_by(by_quotient);
+        Ok(Evaluation { epsilon, margins, failure_probability })
+    }
+}
