@@ -97,7 +97,7 @@ export interface BoundOptions extends NormComputation, RunOptions {
   restarts?: number | undefined
   /**
    * Whether to return points that attain `lower`: {@link BoundResult.witness}. `lower` is then their ratio, and not a
-   * limit of ratios, which may be a little larger.
+   * limit of ratios or that of points too close for single precision, which may be a little larger.
    */
   witness?: boolean | undefined
 }

@@ -29,12 +29,15 @@ const MORE: f64 = 1.0 + 1e-6;
 /// Distances tried, as fractions of epsilon: the largest ratio may lie at the rim, or close to a kink at x0.
 const STEPS: [f64; 3] = [1.0, 1e-2, 1e-4];
 
+/// The same for points that others are to evaluate, in single precision perhaps.
+const STEPS_TO_SHOW: [f64; 2] = [1.0, 0.1];
+
 /// Most steps of an ascent, and the growth of the ratio that is worth one.
 const ASCENT_STEPS: usize = 8;
 const WORTH_A_STEP: f64 = 1.002;
 
 /// How near a pair's other point is to the visited one, as a fraction of epsilon.
-const NEAR: f64 = 1e-3;
+const NEAR: f64 = 0.05;
 
 /// Streams of random numbers: of the search for top singular vectors, and of directions.
 const TOP: u64 = u64::MAX;
@@ -53,6 +56,8 @@ pub(crate) struct Question<'a> {
     pub seed: u64,
     /// Random directions to climb from, beside the Jacobian's own.
     pub restarts: usize,
+    /// Whether points are wanted that show their ratio in single precision, too.
+    pub witness: bool,
     /// The constant of each stage, if every slope at x0 is certain.
     pub smooth_gains: Option<Vec<f64>>,
     /// Coefficients of the outputs, if their sum is asked about and not all of them.
@@ -156,7 +161,11 @@ pub(crate) fn attained(
     let quotients = Quotients { question, nominal, epsilon, error, monitor };
     let mut visited = Vec::new();
     // Near a smooth x0 quotients are what the Jacobian says.
-    let fractions = if question.smooth_gains.is_some() { &STEPS[..1] } else { &STEPS[..] };
+    let fractions = match (&question.smooth_gains, question.witness) {
+        (Some(_), _) => &STEPS[..1],
+        (None, true) => &STEPS_TO_SHOW,
+        (None, false) => &STEPS,
+    };
     let mut starts = vec![(v.to_vec(), fractions)];
     for restart in 0..question.restarts {
         let direction = start::gaussian(&vec![true; question.inputs], question.seed, DIRECTIONS - restart as u64);

@@ -19,7 +19,7 @@ use lipbound_spectral::{NormOptions, start};
 use crate::{
     BoundError, BoundMonitor, FunctionalBound, Method, ModelError, Network, attained,
     bound::guarantee,
-    certificate::certify,
+    certificate::{self, certify},
     flow::Flow,
     increments::{Change, Increments, Step},
     layers::MAGNITUDES,
@@ -111,7 +111,7 @@ impl<'a> Functionals<'a> {
                 poll(monitor)?;
                 let options = NormOptions { stream: options.stream + STREAMS * k as u64, ..*options };
                 let composed = ends.composed(functional, ws);
-                let constant = ends.certified(functional, composed, &options, memory, monitor, ws)?;
+                let constant = ends.certified(functional, composed, &FINAL, &options, memory, monitor, ws)?;
                 let Constant { upper, method, failure_probability } = constant;
                 question.functional = Some(functional);
                 question.upper = upper;
@@ -218,11 +218,13 @@ impl Ends {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what is known, what is asked, and how to go about it")]
     /// The functional's own certificate, where there are increments and it is less than what is known already.
     pub fn certified(
         &mut self,
         functional: &[f64],
         known: Constant,
+        plan: &certificate::Plan,
         options: &NormOptions,
         memory: &mut Option<Search>,
         monitor: &dyn BoundMonitor,
@@ -237,7 +239,7 @@ impl Ends {
         let first = increments.units.len();
         let change = Change::Affine { operator: Some(row), centres: None, unstable: Vec::new(), first };
         increments.push(Step { inputs: vec![source], outputs: 1, change }, 0);
-        let certified = certify(increments, &FINAL, 1.0, options, memory, monitor, ws);
+        let certified = certify(increments, plan, 1.0, options, memory, monitor, ws);
         increments.pop();
         let certified = certified?;
         stir(memory, options);

@@ -9,12 +9,13 @@ use lipbound_operators::{Workspace, rounding};
 use lipbound_spectral::NormOptions;
 
 use crate::{
-    BoundError, BoundMonitor, Kind, Method, MethodRequest, Network,
+    BoundError, BoundMonitor, Kind, Method, MethodRequest, Network, certificate,
     functionals::{Constant, Ends, Functionals, STREAMS},
     layerwise::Ball,
     ledger::Ledger,
     nominal::{Nominal, poll},
-    walk::{Memory, Request},
+    walk::{FINAL, Memory, Request},
+    weights::Effort,
 };
 
 /// Classes beside the label, and the functional of the output that is the label's margin over each.
@@ -153,9 +154,12 @@ pub(crate) struct Evaluator<'a> {
     pub most: usize,
 }
 
-/// How far beyond what is needed a rival's quotient must be for a cheap bound of its constant to do: what limits the
-/// radius shall be known by the best bound there is.
-const FAR: f64 = 2.0;
+/// The certificates of a rival, one after the other, each made only where the quotient is not this many times what is
+/// needed: what limits the radius shall be known by the best bound there is, and what does not need not be.
+const ATTEMPTS: [(f64, &certificate::Plan); 2] = [
+    (1.5, &certificate::Plan { effort: Effort { rank: 6, steps: 60, tolerance: 1e-4 }, tries: 2, tolerance: 5e-3 }),
+    (1.15, &FINAL),
+];
 
 impl Evaluator<'_> {
     /// Bounds the margins over the ball of radius `epsilon`; `place` counts evaluations.
@@ -198,19 +202,23 @@ impl Evaluator<'_> {
             .collect();
         let by_quotient = |a: &Margin, b: &Margin| a.quotient().total_cmp(&b.quotient()).then(a.class.cmp(&b.class));
         rivals.sort_by(|a, b| by_quotient(&a.1, &b.1));
+        let share = options.failure_probability / ATTEMPTS.len() as f64;
         let mut smallest = f64::INFINITY;
         for (k, margin, constant) in &mut rivals {
             poll(monitor)?;
-            let needed = FAR * smallest.min(epsilon);
-            if margin.margin > 0.0 && margin.quotient() < needed {
-                let options = NormOptions { stream: options.stream + STREAMS * *k as u64, ..options };
-                let (functional, mut search) = (self.rivals.functional(*k), memory.search_of_rival(*k));
-                let certified = ends.certified(functional, *constant, &options, &mut search, monitor, ws)?;
+            let functional = self.rivals.functional(*k);
+            for (attempt, (far, plan)) in ATTEMPTS.iter().enumerate() {
+                if margin.margin <= 0.0 || margin.quotient() >= far * smallest.min(epsilon) {
+                    break;
+                }
+                let stream = options.stream + STREAMS * *k as u64 + (STREAMS / 2) * attempt as u64;
+                let options = NormOptions { stream, failure_probability: share, ..options };
+                let mut search = memory.search_of_rival(*k);
+                let certified = ends.certified(functional, *constant, plan, &options, &mut search, monitor, ws)?;
                 memory.remember_rival(*k, search);
-                failure_probability = rounding::add_up(
-                    failure_probability,
-                    rounding::add_up(certified.failure_probability, -constant.failure_probability),
-                );
+                let added = rounding::add_up(certified.failure_probability, -constant.failure_probability);
+                failure_probability = rounding::add_up(failure_probability, added);
+                *constant = certified;
                 (margin.lipschitz, margin.method) = (certified.upper, certified.method);
             }
             smallest = smallest.min(margin.quotient());
