@@ -1,19 +1,13 @@
 /** What the commands print: tables and numbers for people, one JSON object for programs. */
-import type { BoundResult, NetworkSummary, OnnxSource, PredictedCost } from '../results.js'
+import type { BoundResult, NetworkSummary } from '../results.js'
+import { tableOfLayers, tableOfSummary } from '../wording.js'
+import type { Column, Table } from '../wording.js'
 
-/** Significant digits in human output; `--json` has all of them. */
-const DIGITS = 6
-
-/** A column of a table. */
-export interface Column {
-  /** What stands at its head. */
-  readonly title: string
-  /** Numbers go to the right, words to the left. */
-  readonly align: 'left' | 'right'
-}
+export { round, roundOutward, showCost, showGuarantee, showOnnx, showShape } from '../wording.js'
+export type { Column }
 
 /** A table as text, without a trailing newline. */
-export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+export function table(columns: readonly Column[], rows: Table['rows']): string {
   const lines = [columns.map(({ title }) => title), ...rows]
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)))
   return lines
@@ -29,114 +23,21 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
     .join('\n')
 }
 
-/** A number to six significant digits. */
-export function round(value: number): string {
-  return formatted(value, Number(value.toPrecision(DIGITS)))
+/** The story of a bound, layer by layer. */
+export function layerTable(bound: BoundResult): string {
+  const { columns, rows } = tableOfLayers(bound)
+  return table(columns, rows)
 }
 
-/** The end of a bracket, rounded outward: a printed bound is still a bound. */
-export function roundOutward(value: number, end: 'lower' | 'upper'): string {
-  const nearest = Number(value.toPrecision(DIGITS))
-  const inward = end === 'upper' ? nearest < value : nearest > value
-  if (!inward || !Number.isFinite(value) || value === 0) return formatted(value, nearest)
-  const unit = 10 ** (Math.floor(Math.log10(Math.abs(value))) + 1 - DIGITS)
-  return formatted(value, Number((nearest + (end === 'upper' ? unit : -unit)).toPrecision(DIGITS)))
-}
-
-function formatted(value: number, rounded: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value)
-  return Number.isFinite(rounded) ? String(rounded) : 'inf'
-}
-
-/** A shape as people write it: 6x24x24. */
-export function showShape(shape: readonly number[]): string {
-  return shape.length === 0 ? 'scalar' : shape.join('x')
-}
-
-/** One line about how sure a bound is. */
-export function showGuarantee({
-  guarantee,
-  failureProbability,
-}: Pick<BoundResult, 'guarantee' | 'failureProbability'>): string {
-  return guarantee === 'deterministic'
-    ? 'deterministic'
-    : `probabilistic, wrong with probability at most ${round(failureProbability)}`
+/** What a network is made of, layer by layer. */
+export function summaryTable(summary: NetworkSummary): string {
+  const { columns, rows } = tableOfSummary(summary)
+  return table(columns, rows)
 }
 
 /** Lines about what reading the model changed, if anything. */
 export function showNotes({ notes }: Pick<NetworkSummary, 'notes'>): string[] {
   return notes.map((note) => `note: ${note}`)
-}
-
-/** A line about the ONNX file a network is from. */
-export function showOnnx({ producer, opset, input, output, folded, unused }: OnnxSource): string {
-  return [
-    `ONNX opset ${opset}${producer === undefined ? '' : ` by ${producer}`}, from '${input}' to '${output}'`,
-    `operators on constants that were computed: ${folded}; nodes that were not needed: ${unused}`,
-  ].join('\n')
-}
-
-/** The story of a bound, layer by layer. */
-export function layerTable({ layers }: BoundResult): string {
-  const columns: Column[] = [
-    { title: 'step', align: 'left' },
-    { title: 'layers', align: 'left' },
-    { title: 'shapes', align: 'left' },
-    { title: 'norm', align: 'left' },
-    { title: 'bound so far', align: 'left' },
-    { title: 'epsilon in -> out', align: 'left' },
-    { title: 'still', align: 'right' },
-    { title: 'stable', align: 'right' },
-    { title: 'unstable', align: 'right' },
-  ]
-  const rows = layers.map((layer) => [
-    `${layer.name} (${layer.kind})`,
-    layer.members.join(', '),
-    `${showShape(layer.inputShape)} -> ${showShape(layer.outputShape)}`,
-    `[${roundOutward(layer.norm.lower, 'lower')}, ${roundOutward(layer.norm.upper, 'upper')}]`,
-    `${roundOutward(layer.gain, 'upper')} (${layer.gainMethod})`,
-    `${roundOutward(layer.epsilonIn, 'upper')} -> ${roundOutward(layer.epsilonOut, 'upper')}`,
-    String(layer.still),
-    String(layer.stable),
-    String(layer.unstable),
-  ])
-  return table(columns, rows)
-}
-
-/** What a network is made of, layer by layer. What a layer reads is said where it is not just the layer before it. */
-export function summaryTable({ layers }: NetworkSummary): string {
-  const reads = layers.map(({ inputs }, index) => {
-    const before = layers[index - 1]?.name ?? 'input'
-    if (inputs.length === 1 && inputs[0] === before) return ''
-    return inputs.length > 3 ? `${inputs.slice(0, 2).join(', ')}, ... (${inputs.length})` : inputs.join(', ')
-  })
-  const branches = reads.some((names) => names !== '')
-  const columns: Column[] = [
-    { title: '#', align: 'right' },
-    { title: 'name', align: 'left' },
-    { title: 'type', align: 'left' },
-    ...(branches ? ([{ title: 'reads', align: 'left' }] as const) : []),
-    { title: 'shapes', align: 'left' },
-    { title: 'parameters', align: 'right' },
-    { title: 'units', align: 'right' },
-  ]
-  const rows = layers.map((layer, index) => [
-    String(layer.index),
-    layer.name,
-    layer.type,
-    ...(branches ? [reads[index] ?? ''] : []),
-    `${showShape(layer.inputShape)} -> ${showShape(layer.outputShape)}`,
-    String(layer.parameters),
-    String(layer.units),
-  ])
-  return table(columns, rows)
-}
-
-/** What bounds of a network will cost, in one line. Predictions have one digit: more would pretend. */
-export function showCost({ forward, layerwise, certificate }: PredictedCost): string {
-  const about = (value: number): string => `about ${value.toExponential(0).replace('e+', 'e')}`
-  const counted = forward.toExponential(2).replace('e+', 'e')
-  return `multiply-adds: forward pass ${counted}, layerwise bound ${about(layerwise)}, certificate ${about(certificate)}`
 }
 
 /** Prints text for people. */
