@@ -31,6 +31,10 @@ export const errorTable = {
     fault: 'caller',
     meaning: 'What is given as a certificate is none: no JSON, another version, a missing or unknown field.',
   },
+  ERR_LIPBOUND_DEPENDENCY: {
+    fault: 'caller',
+    meaning: 'A package that pictures need is not installed, or not for this machine.',
+  },
   ERR_LIPBOUND_DISPOSED: {
     fault: 'caller',
     meaning: 'The network was used after dispose().',
