@@ -30,7 +30,7 @@ const layout = `
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 ${fontFamily}; }
-main, header, footer { max-width: 960px; margin: 0 auto; padding: 0 16px; }
+main, header, footer { max-width: 1080px; margin: 0 auto; padding: 0 16px; }
 header { padding-top: 40px; }
 footer { padding-bottom: 40px; color: var(--soft); font-size: 14px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 8px; overflow-wrap: anywhere; }
@@ -45,11 +45,12 @@ dl.facts dt { font-size: 13px; font-weight: 400; color: var(--soft); }
 dl.facts dd { margin: 0; font-size: 18px; font-weight: 600; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: 0 0 20px; border: 1px solid var(--grid); border-radius: 8px; }
 .scroll:focus-visible { outline: 2px solid var(--certified); }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-feature-settings: 'tnum'; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; }
 caption { text-align: left; padding: 10px 12px; color: var(--soft); position: sticky; left: 0; }
-th, td { padding: 6px 12px; border-top: 1px solid var(--grid); text-align: left; white-space: nowrap; }
+th, td { padding: 6px 10px; border-top: 1px solid var(--grid); text-align: left; white-space: nowrap; }
 thead th { background: var(--raised); }
 th.right, td.right { text-align: right; }
+td { font-variant-numeric: tabular-nums; }
 td.long { white-space: normal; min-width: 140px; max-width: 320px; overflow-wrap: anywhere; }
 figure { margin: 0 0 20px; }
 figure svg { display: block; height: auto; margin: 0 -16px; }
