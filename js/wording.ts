@@ -51,7 +51,7 @@ export function showGuarantee({
 }: Pick<BoundResult, 'guarantee' | 'failureProbability'>): string {
   return guarantee === 'deterministic'
     ? 'deterministic'
-    : `probabilistic, wrong with probability at most ${round(failureProbability)}`
+    : `probabilistic, wrong with probability at most ${roundOutward(failureProbability, 'upper')}`
 }
 
 /** A line about the ONNX file a network is from. */

@@ -54,13 +54,13 @@ async function installPackages() {
     throw new SetupError(`the addon is built on Linux; on ${process.platform}, use a Linux machine or container`)
   }
   const missing = await missingPackages()
-  if (missing.length === 0) return
-  const names = missing.join(' ')
-  if (!hasApt()) {
-    throw new SetupError(
-      `missing what Debian packages as ${names}: install it and name its static libraries in .cargo/config.toml`,
-    )
-  }
+  if (missing.length > 0) await aptInstall(missing, 'install it and name its static libraries in .cargo/config.toml')
+}
+
+/** Installs Debian packages; `elsewhere` is what to do where there are none. */
+async function aptInstall(packages, elsewhere) {
+  const names = packages.join(' ')
+  if (!hasApt()) throw new SetupError(`missing what Debian packages as ${names}: ${elsewhere}`)
   if (process.getuid() !== 0) {
     throw new SetupError(`missing packages; install them with: sudo apt-get install --no-install-recommends ${names}`)
   }
@@ -68,7 +68,7 @@ async function installPackages() {
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   const wait = ['-o', 'DPkg::Lock::Timeout=300']
   const install = () =>
-    run('apt-get', [...wait, 'install', '-y', '--no-install-recommends', ...missing], { show: false, env })
+    run('apt-get', [...wait, 'install', '-y', '--no-install-recommends', ...packages], { show: false, env })
   let result = await install()
   if (result.code !== 0) {
     await run('apt-get', [...wait, 'update'], { show: false, env })
@@ -151,5 +151,13 @@ export const setupReference = () =>
   succeeds(() =>
     installDependencies(join(root, '__test__', 'onnxruntime'), { env: { ONNXRUNTIME_NODE_INSTALL: 'skip' } }),
   )
+
+/** Installs Chromium, in which only the tests of how reports look open some. */
+export const setupBrowser = () =>
+  succeeds(async () => {
+    const places = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+    if (places.some((place) => place && existsSync(place))) return
+    await aptInstall(['chromium'], 'install Chromium or Chrome and name its program in the variable CHROMIUM')
+  })
 
 if (isMain(import.meta.url)) process.exitCode = (await setup()) ? 0 : 1

@@ -2,7 +2,7 @@
 
 import { stripVTControlCharacters } from 'node:util'
 import { add, bin, finish, noCounts, run, summary } from './run.mjs'
-import { setup, setupReference } from './setup.mjs'
+import { setup, setupBrowser, setupReference } from './setup.mjs'
 
 /** A suite that ended badly without a failed test, or without any test, counts as one failure. */
 function settle(name, counts, code) {
@@ -39,6 +39,7 @@ async function javascript(args) {
   const counts = noCounts()
   // The other tests are worth running without it; those that need it fail.
   if (!(await setupReference())) console.error('tests that compare with onnxruntime will fail')
+  if (!(await setupBrowser())) console.error('tests of how reports look in a browser will be skipped')
   const onLine = (line) => {
     console.log(line)
     const plain = stripVTControlCharacters(line)

@@ -37,7 +37,7 @@ export function setTable(caption: string, { columns, rows }: Table): Markup {
     NEWLINE,
   ])
   return markup`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
-<caption>${caption}</caption>
+<caption><span>${caption}</span></caption>
 <thead><tr>${heads}</tr></thead>
 <tbody>
 ${lines}</tbody>

@@ -1,7 +1,10 @@
 /** From SVG to PNG, without a browser and with the package's own font. */
+import type { ResvgRenderOptions } from '@resvg/resvg-js'
+
+import { InputError } from '../errors.js'
 import { load } from './load.js'
 import { covers, fontFile } from './font.js'
-import { expecting, optional, parseOptions, positiveInteger } from '../options.js'
+import { expecting, optional, parseOptions, positiveInteger, text } from '../options.js'
 
 /** Options of {@link toPng}; at most one of them. */
 export interface PngOptions {
@@ -33,15 +36,23 @@ const specification = {
  *   `@resvg/resvg-js`
  */
 export async function toPng(svg: string, options: PngOptions = {}): Promise<Uint8Array> {
+  text(svg, 'toPng: svg')
   const { width, scale } = parseOptions('toPng', options, specification)
+  if (width !== undefined && scale !== undefined) {
+    throw new InputError('ERR_LIPBOUND_ARGUMENT', `toPng: options 'width' and 'scale' exclude each other`)
+  }
   const { Resvg } = await load(() => import('@resvg/resvg-js'), '@resvg/resvg-js', 'PNG files')
-  const picture = new Resvg(svg, {
+  const settings: ResvgRenderOptions = {
     fitTo: width === undefined ? { mode: 'zoom', value: scale ?? 2 } : { mode: 'width', value: width },
     font: {
       loadSystemFonts: !covers(svg),
       fontFiles: [fontFile('regular', 'ttf'), fontFile('semibold', 'ttf')],
       defaultFontFamily: 'Inter',
     },
-  })
-  return picture.render().asPng()
+  }
+  try {
+    return new Resvg(svg, settings).render().asPng()
+  } catch (error) {
+    throw new InputError('ERR_LIPBOUND_ARGUMENT', `toPng: svg cannot be read: ${String(error)}`, { cause: error })
+  }
 }

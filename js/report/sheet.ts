@@ -121,6 +121,7 @@ export function axis(
   // Vega numbers the ticks by their part of the way: 0 is the first, 1 is the last.
   const text = { signal: `${JSON.stringify(labels)}[round(datum.index * ${labels.length - 1})]` }
   return {
+    aria: false,
     scale,
     orient,
     values: [...values],
@@ -197,6 +198,7 @@ export function legend(
       ),
     ],
     legend: {
+      aria: false,
       shape: `${name}-shape`,
       fill: `${name}-colour`,
       stroke: `${name}-colour`,

@@ -46,7 +46,8 @@ dl.facts dd { margin: 0; font-size: 18px; font-weight: 600; overflow-wrap: anywh
 .scroll { overflow-x: auto; margin: 0 0 20px; border: 1px solid var(--grid); border-radius: 8px; }
 .scroll:focus-visible { outline: 2px solid var(--certified); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
-caption { text-align: left; padding: 10px 12px; color: var(--soft); position: sticky; left: 0; }
+caption { text-align: left; padding: 10px 12px; color: var(--soft); }
+caption span { display: inline-block; position: sticky; left: 12px; max-width: calc(100vw - 58px); overflow-wrap: anywhere; }
 th, td { padding: 6px 10px; border-top: 1px solid var(--grid); text-align: left; white-space: nowrap; }
 thead th { background: var(--raised); }
 th.right, td.right { text-align: right; }

@@ -115,7 +115,7 @@ export async function drawSweep(sweep: SweepResult, look: Look): Promise<string>
       {
         ...yAxis,
         title: plotHeight < 320 ? 'output per input (l2)' : 'largest change of output per change of input (l2)',
-        titleX: -(left - MARGIN) + 5,
+        titleX: -(left - MARGIN) + 10,
         titleAnchor: 'middle',
       },
       axis('x', 'bottom', xTicks, { title: 'radius ε of the ball (l2, units of the input)', grid: false }),
