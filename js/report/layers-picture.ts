@@ -39,6 +39,9 @@ interface Row {
 /** From this width on, panels are beside each other. */
 const WIDE = 600
 const ROW = 24
+/** Parts of the width that the panels have, and the gap between them. */
+const SHARES = [0.5, 0.26, 0.24]
+const GAP = 22
 const TICK_ROOM = 54
 const HEAD = 22
 /** Room for what stands above a column of values. */
@@ -55,35 +58,31 @@ export async function drawLayers(bound: BoundResult, look: Look): Promise<string
   const parts = [soFar, alone, units].map((part) => part(bound, rows, palette))
 
   const marks: Mark[] = [...head.marks]
-  const bodyHeight = rows.length * ROW
+  const height = rows.length * ROW
+  const partTitle = (text: string, x: number, y: number): Mark =>
+    label(text, { x, y: y + 12, colour: palette.ink, size: 13, weight: 600 })
   let y = head.height
   if (width >= WIDE) {
-    const gap = 22
-    const shares = [0.5, 0.26, 0.24]
-    const keys = parts.map(({ keys }, index) => legendOf(`keys${index}`, keys, (room - 2 * gap) * (shares[index] ?? 0)))
-    const keyHeight = largest(keys.map(({ height }) => height))
-    const top = y + HEAD + keyHeight + COLUMN_HEAD
-    marks.push(...names(rows, nameWidth, top, palette))
     let x = left
-    parts.forEach((part, index) => {
-      const share = (room - 2 * gap) * (shares[index] ?? 0)
-      const key = keys[index]
-      marks.push(label(part.title, { x, y: y + 12, colour: palette.ink, size: 13, weight: 600 }))
-      if (key) marks.push(key.at(x, y + HEAD))
-      marks.push(part.draw({ x, y: top, width: share, height: bodyHeight }))
-      x += share + gap
+    const placed = parts.map((part, index) => {
+      const place = { x, width: (SHARES[index] ?? 0) * (room - 2 * GAP) }
+      x += place.width + GAP
+      return { part, place, key: legend(part.keys, { ...place, y: y + HEAD }) }
     })
-    y = top + bodyHeight + TICK_ROOM
+    const top = y + HEAD + largest(placed.map(({ key }) => key.height)) + COLUMN_HEAD
+    marks.push(...names(rows, nameWidth, top, palette))
+    for (const { part, place, key } of placed) {
+      marks.push(partTitle(part.title, place.x, y), ...key.marks, part.draw({ ...place, y: top, height }))
+    }
+    y = top + height + TICK_ROOM
   } else {
-    parts.forEach((part, index) => {
-      const key = legendOf(`keys${index}`, part.keys, width - 2 * MARGIN)
-      marks.push(label(part.title, { x: MARGIN, y: y + 12, colour: palette.ink, size: 13, weight: 600 }))
-      marks.push(key.at(MARGIN, y + HEAD))
+    for (const part of parts) {
+      const key = legend(part.keys, { x: MARGIN, y: y + HEAD, width: width - 2 * MARGIN })
       const top = y + HEAD + key.height + COLUMN_HEAD
-      marks.push(...names(rows, nameWidth, top, palette))
-      marks.push(part.draw({ x: left, y: top, width: room, height: bodyHeight }))
-      y = top + bodyHeight + TICK_ROOM + 12
-    })
+      marks.push(partTitle(part.title, MARGIN, y), ...key.marks, ...names(rows, nameWidth, top, palette))
+      marks.push(part.draw({ x: left, y: top, width: room, height }))
+      y = top + height + TICK_ROOM + 12
+    }
   }
   const below = footnotes(notes(bound, rows), y, width, palette)
   return render({
@@ -269,15 +268,6 @@ function placeOn({ domain: [least, most] }: Range, width: number): (value: numbe
     const part = Math.log(value / least) / Math.log(most / least)
     return Math.min(Math.max(part, 0), 1) * width
   }
-}
-
-function legendOf(
-  name: string,
-  keys: readonly Key[],
-  width: number,
-): { at: (x: number, y: number) => Mark; height: number } {
-  const { scales, legend: entry, height } = legend(name, keys, { x: 0, y: 0, width })
-  return { at: (x, y) => panel({ x, y, width, height, scales, legends: [entry], marks: [] }), height }
 }
 
 const BAR = 14

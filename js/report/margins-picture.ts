@@ -60,12 +60,11 @@ export async function drawMargins(radius: RadiusResult, view: Look, classes?: re
   const title = view.title ?? 'How far the margins carry'
   const head = heading(view.heading ? title : '', subtitle(radius, name), width, palette)
   const key = legend(
-    'key',
     [
       { label: 'margin ÷ constant', shape: 'box', colour: palette.certified },
       { label: 'certified radius', shape: 'dashes', colour: palette.ink },
     ],
-    { x: 0, y: 0, width: width - 2 * MARGIN },
+    { x: MARGIN, y: head.height, width: width - 2 * MARGIN },
   )
   const left = MARGIN + nameWidth + 12
   const plotWidth = width - left - MARGIN - column
@@ -125,16 +124,7 @@ export async function drawMargins(radius: RadiusResult, view: Look, classes?: re
     ],
     marks: [...rows, line],
   })
-  const keyPanel = panel({
-    x: MARGIN,
-    y: head.height,
-    width: width - 2 * MARGIN,
-    height: key.height,
-    scales: key.scales,
-    legends: [key.legend],
-    marks: [],
-  })
-  const body = shown.length === 0 ? [] : [keyPanel, plot]
+  const body = shown.length === 0 ? [] : [...key.marks, plot]
   const y = shown.length === 0 ? head.height : top + height + 54
   const below = footnotes(notes(radius), y, width, palette)
   return render({

@@ -79,19 +79,8 @@ export async function drawRadii(radii: readonly RadiusResult[], look: Look): Pro
     ...samples.map(({ name, colour }): Key => ({ label: name, shape: 'box', colour })),
     { label: 'median', shape: 'dashes', colour: palette.ink },
   ]
-  const key = legend('key', keys, { x: 0, y: 0, width: width - 2 * MARGIN })
-  const marks: Mark[] = [
-    ...head.marks,
-    panel({
-      x: MARGIN,
-      y: head.height,
-      width: width - 2 * MARGIN,
-      height: key.height,
-      scales: key.scales,
-      legends: [key.legend],
-      marks: [],
-    }),
-  ]
+  const key = legend(keys, { x: MARGIN, y: head.height, width: width - 2 * MARGIN })
+  const marks: Mark[] = [...head.marks, ...key.marks]
   const left = MARGIN + Math.ceil(largest(countTicks.labels.map((text) => measure(text, 12)))) + 32
   const hasZeros = samples.some(({ zeros }) => zeros > 0)
   const hasInfinite = samples.some(({ infinite }) => infinite > 0)

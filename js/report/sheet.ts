@@ -167,56 +167,51 @@ const KEY_GAP = 14
 export const BAND_OPACITY = 0.22
 
 /** A legend in as many columns as fit into a width. */
-export function legend(
-  name: string,
-  keys: readonly Key[],
-  place: { x: number; y: number; width: number },
-): { scales: Scale[]; legend: Legend; height: number } {
+export function legend(keys: readonly Key[], place: { x: number; y: number; width: number }): Block {
   const widest = Math.max(...keys.map((key) => measure(key.label, TEXT))) + KEY_SIZE + 6 + KEY_GAP
   const fitting = Math.max(1, Math.min(keys.length, Math.floor((place.width + KEY_GAP) / widest)))
   const rows = Math.ceil(keys.length / fitting)
   const columns = Math.ceil(keys.length / rows)
+  const height = rows * (KEY_ROW + 2)
   const scale = (property: string, range: (string | number)[]): Scale => ({
-    name: `${name}-${property}`,
+    name: property,
     type: 'ordinal',
     domain: keys.map((key) => key.label),
     range,
   })
-  return {
-    scales: [
-      scale(
-        'shape',
-        keys.map((key) => `${EXTENT}${paths[key.shape]}`),
-      ),
-      scale(
-        'colour',
-        keys.map((key) => key.colour),
-      ),
-      scale(
-        'opacity',
-        keys.map((key) => (key.shape === 'band' ? BAND_OPACITY : 1)),
-      ),
-    ],
-    legend: {
-      aria: false,
-      shape: `${name}-shape`,
-      fill: `${name}-colour`,
-      stroke: `${name}-colour`,
-      opacity: `${name}-opacity`,
-      orient: 'none',
-      legendX: place.x,
-      legendY: place.y,
-      direction: 'horizontal',
-      columns,
-      columnPadding: KEY_GAP,
-      rowPadding: 2,
-      gridAlign: 'all',
-      padding: 0,
-      offset: 0,
-      symbolSize: KEY_SIZE ** 2,
-      symbolStrokeWidth: 2,
-      labelOffset: 6,
-    },
-    height: rows * (KEY_ROW + 2),
+  const scales = [
+    scale(
+      'shape',
+      keys.map((key) => `${EXTENT}${paths[key.shape]}`),
+    ),
+    scale(
+      'colour',
+      keys.map((key) => key.colour),
+    ),
+    scale(
+      'opacity',
+      keys.map((key) => (key.shape === 'band' ? BAND_OPACITY : 1)),
+    ),
+  ]
+  const entries: Legend = {
+    aria: false,
+    shape: 'shape',
+    fill: 'colour',
+    stroke: 'colour',
+    opacity: 'opacity',
+    orient: 'none',
+    legendX: 0,
+    legendY: 0,
+    direction: 'horizontal',
+    columns,
+    columnPadding: KEY_GAP,
+    rowPadding: 2,
+    gridAlign: 'all',
+    padding: 0,
+    offset: 0,
+    symbolSize: KEY_SIZE ** 2,
+    symbolStrokeWidth: 2,
+    labelOffset: 6,
   }
+  return { marks: [panel({ ...place, height, scales, legends: [entries], marks: [] })], height }
 }

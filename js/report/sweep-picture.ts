@@ -34,7 +34,10 @@ export async function drawSweep(sweep: SweepResult, look: Look): Promise<string>
   const { points } = sweep
   const epsilons = points.map(({ epsilon }) => epsilon)
   const certificates = points.flatMap(({ certificate }) => (certificate === undefined ? [] : [certificate]))
-  const best = points.map(({ certificate, layerwise }) => certificate?.upper ?? layerwise.upper)
+  // The global bound is one of every ball.
+  const best = points.map(({ certificate, layerwise }) =>
+    Math.min((certificate ?? layerwise).upper, sweep.global.upper),
+  )
 
   const curve = (label: string, shape: KeyShape, colour: string, values: readonly number[]): Curve => ({
     key: { label, shape, colour },
@@ -83,14 +86,13 @@ export async function drawSweep(sweep: SweepResult, look: Look): Promise<string>
 
   const title = look.title ?? 'Bounds over the radius of the ball'
   const head = heading(look.heading ? title : '', subtitle(sweep), width, palette)
-  const keyPlace = { x: 0, y: 0, width: width - 2 * MARGIN }
   const plotHeight = width < 500 ? 300 : 340
   const yTicks = ticks(y, 8)
   const labelWidth = largest(yTicks.labels.map((text) => measure(text, 12)))
   const left = MARGIN + Math.ceil(labelWidth) + 32
   const plotWidth = width - left - MARGIN - 6
   const xTicks = ticks(x, plotWidth / 70)
-  const key = legend('key', keys, keyPlace)
+  const key = legend(keys, { x: MARGIN, y: head.height, width: width - 2 * MARGIN })
   const top = head.height + key.height + 16
   const below = footnotes(notes(sweep, curves), top + plotHeight + 58, width, palette)
 
@@ -127,15 +129,6 @@ export async function drawSweep(sweep: SweepResult, look: Look): Promise<string>
       ...curves.flatMap(({ key: { colour, shape } }, which) => line(`curve${which}`, colour, shape, points.length)),
     ],
   })
-  const keyPanel = panel({
-    x: MARGIN,
-    y: head.height,
-    width: keyPlace.width,
-    height: key.height,
-    scales: key.scales,
-    legends: [key.legend],
-    marks: [],
-  })
   return render({
     width,
     height: top + plotHeight + 58 + below.height + (below.height > 0 ? MARGIN : 0),
@@ -144,7 +137,7 @@ export async function drawSweep(sweep: SweepResult, look: Look): Promise<string>
     palette,
     ground: look.ground,
     data,
-    marks: [...head.marks, keyPanel, plot, ...below.marks],
+    marks: [...head.marks, ...key.marks, plot, ...below.marks],
   })
 }
 
