@@ -76,6 +76,9 @@ export type {
   Sizes,
 } from './layer.js'
 
+export { loadImage } from './image.js'
+export type { LoadImageOptions } from './image.js'
+
 export { loadTensor, tensor } from './tensor.js'
 export type { NestedNumbers, Tensor, TensorLike } from './tensor.js'
 

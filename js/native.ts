@@ -13,6 +13,15 @@ export interface NativeTensor {
   data: Float32Array | Float64Array
 }
 
+/** What the tensor of a picture has to be; `mean` and `std` have one number, or one a channel. */
+export interface NativeImageOptions {
+  channels: number | undefined
+  height: number | undefined
+  width: number | undefined
+  mean: Float64Array
+  std: Float64Array
+}
+
 /** What a native promise resolves to where there is no answer. Native promises never reject. */
 export interface Failure {
   /** One of the codes of `errors.ts`. */
@@ -141,6 +150,7 @@ interface NativeModule {
     onProgress?: NativeProgress,
   ): Promise<Outcome<NormResult>>
   loadNpy(path: string): Promise<Outcome<NativeTensor>>
+  loadImage(path: string, options: NativeImageOptions): Promise<Outcome<NativeTensor>>
   /** Panics where the work is done: for the tests, which see that only a promise comes to harm. */
   panicOnJobThread(message: string): Promise<Outcome<undefined>>
   threads(): number

@@ -1,10 +1,11 @@
-//! Files and descriptions to networks and tensors: architecture JSON with safetensors, ONNX, npy.
+//! Files and descriptions to networks and tensors: architecture JSON with safetensors, ONNX, npy, pictures.
 //!
 //! Nothing here knows about bounds. Every error names the file, layer or tensor and what would be right.
 
 mod architecture;
 mod error;
 mod fields;
+mod image;
 mod layer;
 mod npy;
 mod onnx;
@@ -12,6 +13,7 @@ mod weights;
 
 pub use architecture::{Architecture, affine_layer};
 pub use error::FileError;
+pub use image::{ImageOptions, load_image, read_image};
 pub use npy::{load_npy, read_npy};
 pub use onnx::{OnnxModel, OnnxOptions, load_onnx, read_onnx};
 pub use weights::{Memory, Safetensors, TensorSource};

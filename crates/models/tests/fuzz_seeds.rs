@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lipbound_models::{OnnxOptions, Safetensors, TensorSource, read_npy, read_onnx};
+use lipbound_models::{ImageOptions, OnnxOptions, Safetensors, TensorSource, read_image, read_npy, read_onnx};
 use proto::{Graph, float, floats, int, int_attribute, ints, len, tensor, tensor_attribute};
 
 fn seeds(target: &str) -> PathBuf {
@@ -133,4 +133,27 @@ fn npy() {
     };
     let made = [("single", file("False", "<f4", &[0; 16])), ("double", file("True", "<f8", &[0; 32]))];
     replay("npy", &made, |bytes| drop(read_npy(&bytes)));
+}
+
+#[test]
+fn image() {
+    let file = |kind, depth, data: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 2, 2);
+        encoder.set_color(kind);
+        encoder.set_depth(depth);
+        if kind == png::ColorType::Indexed {
+            encoder.set_palette(vec![0, 1, 2, 3, 4, 5]);
+            encoder.set_trns(vec![255, 255]);
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(data).unwrap();
+        writer.finish().unwrap();
+        bytes
+    };
+    let made = [
+        ("palette.png", file(png::ColorType::Indexed, png::BitDepth::One, &[0b0100_0000, 0b1100_0000])),
+        ("deep.png", file(png::ColorType::Rgba, png::BitDepth::Sixteen, &[255; 32])),
+    ];
+    replay("image", &made, |bytes| drop(read_image(&bytes, &ImageOptions::default())));
 }

@@ -6,7 +6,7 @@ use lipbound_lipschitz::{
     Adversarial, BoundResult, Certificate, CheckReport, Document, FunctionalBound, Kind, LayerReport, Method,
     MethodRequest, Radius, RadiusTermination, StageKind, SweepPoint, Tensor, TensorData, Witness, ZeroRadius,
 };
-use lipbound_models::Memory;
+use lipbound_models::{ImageOptions, Memory};
 use lipbound_spectral::{self as spectral, Guarantee, GuaranteeRequest, NormBracket, Termination};
 use napi::bindgen_prelude::{Either, Float32Array, Float64Array};
 use napi_derive::napi;
@@ -73,6 +73,30 @@ pub fn memory_in(names: Vec<String>, tensors: &[NativeTensor]) -> Result<Memory,
 /// Copies functionals in, as [`tensor_in`] does.
 pub fn functionals_in(functionals: Option<&[Float64Array]>) -> Option<Vec<Vec<f64>>> {
     functionals.map(|functionals| functionals.iter().map(|functional| functional.to_vec()).collect())
+}
+
+/// What the tensor of a picture has to be.
+#[napi(object)]
+pub struct NativeImageOptions {
+    /// 1 or 3.
+    pub channels: Option<u32>,
+    /// In pixels; with `width`.
+    pub height: Option<u32>,
+    /// In pixels; with `height`.
+    pub width: Option<u32>,
+    pub mean: Float64Array,
+    pub std: Float64Array,
+}
+
+impl NativeImageOptions {
+    pub fn read(&self) -> ImageOptions {
+        ImageOptions {
+            channels: self.channels.map(|channels| channels as usize),
+            size: self.height.zip(self.width).map(|(height, width)| (height as usize, width as usize)),
+            mean: self.mean.to_vec(),
+            std: self.std.to_vec(),
+        }
+    }
 }
 
 /// Options of every norm.
