@@ -1,5 +1,5 @@
 /** `lipbound check`: whether certificates are right; and their files. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 
 import type { Command } from 'commander'
 
@@ -8,27 +8,45 @@ import { InputError, LipboundError } from '../errors.js'
 import type { BoundResult, CheckResult } from '../results.js'
 import { addJsonOption, addModelOptions, guaranteeOption, openModel, toNumber } from './arguments.js'
 import type { Context, ModelWords } from './arguments.js'
-import { print, printJson, roundOutward, showGuarantee } from './output.js'
-import { withProgress } from './progress.js'
+import { reasonOf, writeOutput } from './files.js'
+import { examples } from './help.js'
+import { oneOrSeveral, print, printJson, roundOutward, showGuarantee } from './output.js'
+import { ProgressLine } from './progress.js'
+import { FAILURE } from './status.js'
 
 interface Words extends ModelWords, Omit<CheckOptions, 'signal' | 'onProgress'> {
   json?: boolean
 }
 
-/** Exit status where a certificate is refused. */
-const REFUSED = 1
-
 /** Adds the command to the program. */
 export function addCheckCommand(program: Command, context: Context): void {
-  const command = program.command('check').description('check certificates, which bound and global write')
+  const command = program
+    .command('check')
+    .summary('check certificates, which bound and global write')
+    .description(
+      'Checks certificates without trusting anything in them; refused is one that is wrong or could not be verified. ' +
+        'A local bound is one around the centre in the file.',
+    )
   addModelOptions(command)
     .argument('<certificate>', 'a file that --certificate wrote')
-    .option('--failure-probability <number>', 'largest probability that a wrong bound is accepted', toNumber)
-    .option('--max-steps <number>', 'most steps to spend on one norm', toNumber)
-    .option('--seed <number>', 'seed of the random choices; default: drawn anew', toNumber)
-    .addOption(guaranteeOption())
-    .option('--time-limit <seconds>', 'seconds for each norm, after which it counts as not verified', toNumber)
+    .option(
+      '--failure-probability <number>',
+      'largest probability that a wrong bound is accepted (default: 1e-9)',
+      toNumber,
+    )
+    .option('--max-steps <number>', 'most steps to spend on one norm, up to 1000000 (default: 10000)', toNumber)
+    .option('--seed <number>', 'seed of the random choices (default: drawn anew, as it should be)', toNumber)
+    .addOption(guaranteeOption('proofs to accept'))
+    .option(
+      '--time-limit <seconds>',
+      'seconds for each norm, after which it counts as not verified (default: none)',
+      toNumber,
+    )
   addJsonOption(command)
+  examples(command, [
+    ['bound model.onnx --input eight.npy --epsilon 0.01 --certificate eight.json', 'somebody writes a certificate'],
+    ['check model.onnx eight.json', 'and somebody else checks it'],
+  ])
   command.action((model: string, file: string, words: Words) => check(model, file, words, context))
 }
 
@@ -36,10 +54,12 @@ async function check(model: string, file: string, words: Words, context: Context
   const { failureProbability, maxSteps, seed, guarantee, timeLimit } = words
   using network = await openModel(model, words, context)
   const results: CheckResult[] = []
-  for (const { certificate, source } of await readCertificates(file)) {
+  const certificates = await readCertificates(file)
+  const line = new ProgressLine(certificates.length)
+  for (const { certificate, source } of certificates) {
     try {
       results.push(
-        await withProgress((onProgress) =>
+        await line.part(undefined, (onProgress) =>
           network.check(certificate, {
             failureProbability,
             maxSteps,
@@ -58,9 +78,8 @@ async function check(model: string, file: string, words: Words, context: Context
       throw error
     }
   }
-  if (results.some(({ accepted }) => !accepted)) process.exitCode = REFUSED
-  const [first] = results
-  if (words.json) printJson(results.length === 1 && first !== undefined ? first : { results })
+  if (results.some(({ accepted }) => !accepted)) process.exitCode = FAILURE
+  if (words.json) printJson(oneOrSeveral(results))
   else print(results.map(asText).join('\n'))
 }
 
@@ -77,13 +96,7 @@ function asText(result: CheckResult): string {
 export async function writeCertificates(file: string, results: readonly BoundResult[]): Promise<void> {
   const texts = results.flatMap(({ certificate }) => (certificate === undefined ? [] : [JSON.stringify(certificate)]))
   const text = texts.length === 1 ? texts.join('') : `[\n${texts.join(',\n')}\n]`
-  try {
-    await writeFile(file, `${text}\n`)
-  } catch (error) {
-    throw new InputError('ERR_LIPBOUND_FILE', `${file}: cannot write the certificate: ${reasonOf(error)}`, {
-      cause: error,
-    })
-  }
+  await writeOutput(file, `${text}\n`, 'the certificate')
 }
 
 /** What a file of certificates holds, and what messages call it. */
@@ -113,8 +126,4 @@ async function readCertificates(file: string): Promise<{ certificate: Certificat
     // What it really is, is for the library to say.
     return { certificate: entry as Certificate, source }
   })
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 
 import { addJsonOption, addModelOptions, openModel } from './arguments.js'
 import type { Context, ModelWords } from './arguments.js'
+import { examples } from './help.js'
 import { print, printJson, showCost, showNotes, showOnnx, showShape, summaryTable } from './output.js'
 
 interface Words extends ModelWords {
@@ -11,9 +12,13 @@ interface Words extends ModelWords {
 
 /** Adds the command to the program. */
 export function addInspectCommand(program: Command, context: Context): void {
-  const command = program.command('inspect').description('show what a model is made of')
+  const command = program
+    .command('inspect')
+    .summary('show what a model is made of')
+    .description('Shows the layers of a model, their shapes, the classes, and about what bounds will cost.')
   addModelOptions(command)
   addJsonOption(command)
+  examples(command, [['inspect model.onnx'], ['inspect weights.safetensors --architecture model.json --json']])
   command.action((model: string, words: Words) => inspect(model, words, context))
 }
 

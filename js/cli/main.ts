@@ -1,7 +1,5 @@
 #!/usr/bin/env node
-/**
- * The command line. Exit status: 0 answered, 2 bad usage or input, 1 anything else: a refused certificate, too.
- */
+/** The command line. `status.ts` has the exit statuses. */
 import { createRequire } from 'node:module'
 
 import { Command, CommanderError } from 'commander'
@@ -11,21 +9,29 @@ import type { Context } from './arguments.js'
 import { addBoundCommand } from './bound.js'
 import { addCheckCommand } from './check.js'
 import { addGlobalCommand } from './global.js'
+import { MANUAL } from './help.js'
 import { addInspectCommand } from './inspect.js'
 import { addNormCommand } from './norm.js'
+import { printError } from './output.js'
+import { ANSWERED, BAD_INPUT, FAILURE } from './status.js'
 
-const BAD_INPUT = 2
-const FAILURE = 1
-
+/** Why the work ends early. */
 class Interrupted extends Error {}
+
+/** A reader that has seen enough, such as `head`: the rest need not be computed. */
+class ReaderGone extends Error {}
 
 function createProgram(context: Context): Command {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
   const program = new Command('lipbound')
-    .description('Sound bounds of the local Lipschitz constants of ReLU networks')
+    .description(
+      'Upper bounds, with stated guarantees, on the local Lipschitz constants of ReLU networks, and certified radii.',
+    )
     .version(version)
+    .helpCommand('help [command]', 'say all there is to say of a command')
     .showHelpAfterError('(--help shows what there is)')
     .exitOverride()
+    .addHelpText('after', MANUAL)
   addInspectCommand(program, context)
   addBoundCommand(program, context)
   addGlobalCommand(program, context)
@@ -36,13 +42,14 @@ function createProgram(context: Context): Command {
 
 function exitStatus(error: unknown): number {
   // Commander has explained itself already; help and version leave with 0.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : BAD_INPUT
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ANSWERED : BAD_INPUT
+  if (error instanceof ReaderGone) return ANSWERED
   if (error instanceof Interrupted) {
     process.stderr.write('interrupted\n')
     return FAILURE
   }
   if (error instanceof LipboundError) {
-    process.stderr.write(`lipbound: ${error.message} (${error.code})\n`)
+    printError(error)
     return errorTable[error.code].fault === 'caller' ? BAD_INPUT : FAILURE
   }
   process.stderr.write(`lipbound: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
@@ -55,9 +62,14 @@ process.once('SIGINT', () => {
   interruption.abort(new Interrupted())
 })
 
-// A reader that has seen enough, such as `head`, is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exitCode = error.code === 'EPIPE' ? 0 : FAILURE
+  if (error.code === 'EPIPE') {
+    interruption.abort(new ReaderGone())
+    return
+  }
+  // The disk is full, say.
+  process.stderr.write(`lipbound: the answer could not be printed: ${error.message}\n`)
+  process.exitCode = FAILURE
 })
 
 try {

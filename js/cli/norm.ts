@@ -5,8 +5,9 @@ import { InputError } from '../errors.js'
 import type { LayerReport } from '../results.js'
 import { addJsonOption, addModelOptions, addNormOptions, normOptions, openModel } from './arguments.js'
 import type { Context, ModelWords, NormWords } from './arguments.js'
+import { examples } from './help.js'
 import { print, printJson, roundOutward, showGuarantee, table } from './output.js'
-import { withProgress } from './progress.js'
+import { ProgressLine } from './progress.js'
 
 interface Words extends ModelWords, NormWords {
   layer?: string
@@ -17,11 +18,15 @@ interface Words extends ModelWords, NormWords {
 export function addNormCommand(program: Command, context: Context): void {
   const command = program
     .command('norm')
-    .description('show the norms of the layers over the whole space')
+    .summary('show the norms of the layers over the whole space')
+    .description(
+      'Brackets the spectral norm of each step: of layers, with whatever is merged into one affine map with them.',
+    )
     .option('--layer <name>', 'only this layer, with whatever is merged into one step with it')
   addModelOptions(command)
   addNormOptions(command)
   addJsonOption(command)
+  examples(command, [['norm model.onnx'], ['norm model.onnx --layer conv1 --guarantee deterministic --json']])
   command.action((model: string, words: Words) => norms(model, words, context))
 }
 
@@ -37,7 +42,7 @@ async function norms(model: string, words: Words, context: Context): Promise<voi
     )
   }
   // The norms of the layers are what a global bound is the product of.
-  const { layers } = await withProgress((onProgress) =>
+  const { layers } = await new ProgressLine().part(undefined, (onProgress) =>
     network.globalBound({ ...normOptions(words), method: 'layerwise', signal, onProgress }),
   )
   const asked = layers.filter(({ members }) => words.layer === undefined || members.includes(words.layer))

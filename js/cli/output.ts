@@ -1,6 +1,7 @@
 /** What the commands print: tables and numbers for people, one JSON object for programs. */
+import type { LipboundError } from '../errors.js'
 import type { BoundResult, NetworkSummary } from '../results.js'
-import { tableOfLayers, tableOfSummary } from '../wording.js'
+import { showGuarantee, tableOfLayers, tableOfSummary } from '../wording.js'
 import type { Column, Table } from '../wording.js'
 
 export { round, roundOutward, showCost, showGuarantee, showOnnx, showShape } from '../wording.js'
@@ -40,18 +41,62 @@ export function showNotes({ notes }: Pick<NetworkSummary, 'notes'>): string[] {
   return notes.map((note) => `note: ${note}`)
 }
 
+/** The place of a class and its name, where it has one that says more. */
+export function showClass(index: number, { classes }: Pick<NetworkSummary, 'classes'>): string {
+  const name = classes?.[index]
+  return name === undefined || name === String(index) ? String(index) : `${index} (${name})`
+}
+
+/** How sure several results are: as sure as the least sure of them. */
+export function showGuarantees(results: readonly Pick<BoundResult, 'guarantee' | 'failureProbability'>[]): string {
+  const failureProbability = Math.max(0, ...results.map((result) => result.failureProbability))
+  const certain = results.every(({ guarantee }) => guarantee === 'deterministic')
+  const text = showGuarantee({ guarantee: certain ? 'deterministic' : 'probabilistic', failureProbability })
+  return certain || results.length < 2 ? text : `${text} (each)`
+}
+
+/** What some results have in common, or all there is: the methods, or the seeds where they are few. */
+export function showEach(values: readonly (string | number)[]): string {
+  const different = [...new Set(values)]
+  return different.length > 3 ? `${different.slice(0, 3).join(', ')}, ...` : different.join(', ')
+}
+
 /** Prints text for people. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(`${printable(text)}\n`)
+}
+
+/** Tells an error on stderr, with its code for those who look it up. */
+export function printError(error: LipboundError): void {
+  process.stderr.write(`lipbound: ${printable(error.message)} (${error.code})\n`)
+}
+
+/** The text without what would command a terminal: names come from files. */
+function printable(text: string): string {
+  return text.replace(/(?!\n)\p{Cc}/gu, '?')
+}
+
+/** What JSON has where there may be one result or more: it itself, or all of them as `results`. */
+export function oneOrSeveral(results: readonly object[]): object {
+  const [first] = results
+  return results.length === 1 && first !== undefined ? first : { results }
+}
+
+/** Prints one JSON object in a line. */
+export function printJson(value: object): void {
+  process.stdout.write(`${jsonText(value)}\n`)
 }
 
 /**
- * Prints the one object of `--json`. JSON has no infinity: an infinite number is written as `null`. Certificates go to
- * their own file.
+ * A result as JSON. JSON has no infinity: an infinite number is written as `null`. Certificates go to their own file.
  */
-export function printJson(value: object): void {
-  const text = JSON.stringify(value, (key, entry: unknown) =>
-    key === 'certificate' && typeof entry === 'object' ? undefined : entry,
+export function jsonText(value: object): string {
+  return JSON.stringify(value, (key, entry: unknown) =>
+    key === 'certificate' && isCertificate(entry) ? undefined : entry,
   )
-  process.stdout.write(`${text}\n`)
+}
+
+/** Tells a certificate from the bound that a sweep has under the same key. */
+function isCertificate(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'format' in value
 }
