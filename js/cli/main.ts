@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { LipboundError, errorTable } from '../errors.js'
 import type { Context } from './arguments.js'
 import { addBoundCommand } from './bound.js'
+import { addCertifyCommand } from './certify.js'
 import { addCheckCommand } from './check.js'
 import { addGlobalCommand } from './global.js'
 import { MANUAL } from './help.js'
@@ -34,6 +35,7 @@ function createProgram(context: Context): Command {
     .addHelpText('after', MANUAL)
   addInspectCommand(program, context)
   addBoundCommand(program, context)
+  addCertifyCommand(program, context)
   addGlobalCommand(program, context)
   addNormCommand(program, context)
   addCheckCommand(program, context)
