@@ -15,6 +15,7 @@ import { addInspectCommand } from './inspect.js'
 import { addNormCommand } from './norm.js'
 import { printError } from './output.js'
 import { ANSWERED, BAD_INPUT, FAILURE } from './status.js'
+import { addSweepCommand } from './sweep.js'
 
 /** Why the work ends early. */
 class Interrupted extends Error {}
@@ -36,6 +37,7 @@ function createProgram(context: Context): Command {
   addInspectCommand(program, context)
   addBoundCommand(program, context)
   addCertifyCommand(program, context)
+  addSweepCommand(program, context)
   addGlobalCommand(program, context)
   addNormCommand(program, context)
   addCheckCommand(program, context)
