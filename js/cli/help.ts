@@ -18,6 +18,7 @@ Examples:
   lipbound sweep model.onnx --input eight.npy --from 0.001 --to 10 --out curve.svg
   lipbound help certify
 
+The model comes first: options that take several words, such as --input, take all up to the next option.
 Every bound holds in real arithmetic, for the weights exactly as the file has them; what is printed is rounded outward.
 Lengths are Euclidean, in the units of the network's input.
 
