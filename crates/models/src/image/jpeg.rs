@@ -1,4 +1,4 @@
-//! JPEG: grey and colour, baseline and progressive. Decoders may differ by a level, as the format allows.
+//! JPEG: grey and colour, baseline and progressive. Decoders may differ by a few levels, as the format allows.
 
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
