@@ -199,7 +199,7 @@ impl Around<'_> {
     ) -> Result<Vec<(BoundResult, Written)>, BoundError> {
         let Self { network, nominal, options, method, attempts } = *self;
         let epsilons = &options.epsilons;
-        epsilons
+        let mut results: Vec<(BoundResult, Written)> = epsilons
             .iter()
             .enumerate()
             .map(|(k, &epsilon)| {
@@ -208,7 +208,24 @@ impl Around<'_> {
                 let request = Request { network, ball, method, norm: options.norm, functionals, whole: true, place };
                 run(&request, attempts, write, monitor, memory, ws)
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        share_attained(&mut results);
+        Ok(results)
+    }
+}
+
+/// What is attained in a ball is attained in every larger one.
+fn share_attained(results: &mut [(BoundResult, Written)]) {
+    let mut order: Vec<usize> = (0..results.len()).collect();
+    order.sort_by(|&a, &b| results[a].0.epsilon.total_cmp(&results[b].0.epsilon));
+    for pair in order.windows(2) {
+        let BoundResult { lower, ref witness, .. } = results[pair[0]].0;
+        let witness = witness.clone();
+        let larger = &mut results[pair[1]].0;
+        if lower > larger.lower {
+            debug_assert!(lower <= larger.upper, "attained {lower}, upper bound {}", larger.upper);
+            (larger.lower, larger.witness, larger.upper) = (lower, witness, larger.upper.max(lower));
+        }
     }
 }
 
