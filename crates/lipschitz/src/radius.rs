@@ -385,11 +385,14 @@ impl Search {
             (Some(below), Some(above)) => secant(*below, *above),
             _ => (epsilon * quotient).sqrt(),
         };
-        // Inside the bracket, and not at its ends, which say nothing new.
-        let (low, high) = (self.low(), self.high().min(most));
+        // Inside the bracket, and not at its ends, which say nothing new; but for the largest radius of interest, where
+        // nothing was evaluated yet if the bracket goes beyond it.
+        let (low, beyond) = (self.low(), self.high());
+        let high = beyond.min(most);
         let inside = |share: f64| low.powf(1.0 - share) * high.powf(share);
         if low > 0.0 && high.is_finite() && low < high {
-            guess.clamp(inside(0.1), inside(0.9)).min(most)
+            // Rounding may put the ends of a narrow bracket the other way round: no clamp.
+            guess.max(inside(0.1)).min(if beyond > most { most } else { inside(0.9) }).min(most)
         } else {
             guess.min(most)
         }

@@ -927,3 +927,19 @@ fn a_margin_of_nothing_but_rounding_certifies_nothing() {
     }
     assert!(wrong > 20, "{wrong}");
 }
+
+#[test]
+fn a_box_that_is_certified_throughout_is_said_to_be() {
+    for unit in [None, Some(Unit::Relu)] {
+        for weight in [0.3, 0.01] {
+            let net = affine(&[&[weight, weight, 0.0]], &[5.0], unit);
+            let (x, ends) = (vector(&[0.0; 3]), (vector(&[-1.0; 3]), vector(&[1.0; 3])));
+            let found = radius_of(&net, &x, &RadiusOptions { input_box: Some(ends), ..options() });
+            assert_eq!(found.termination, RadiusTermination::Maximum, "{found:?}");
+            assert!(found.radius >= 3f64.sqrt() && found.radius < 1.75 && found.evaluations < 5, "{found:?}");
+            let found = radius_of(&net, &x, &RadiusOptions { maximum: Some(3.0), ..options() });
+            assert_eq!((found.radius, found.termination), (3.0, RadiusTermination::Maximum), "{found:?}");
+            assert!(found.evaluations < 5, "{found:?}");
+        }
+    }
+}
