@@ -18,7 +18,7 @@ use crate::{
     trace::{Jacobian, Trace},
 };
 
-/// A margin counts as negative where it is below this part of its terms: rounding is far smaller.
+/// A margin counts as negative where it is below this part of its terms, there and at x0: rounding is far smaller.
 const RESERVE: f64 = 1e-9;
 
 /// Rivals that get a descent of their own, beside the one towards whichever is nearest.
@@ -227,7 +227,9 @@ impl Attack<'_> {
     fn adversarial(&self, at: &Trace) -> Option<Adversarial> {
         let output = at.output();
         let (k, margin) = self.rivals.smallest(output);
-        let size: f64 = self.rivals.functional(k).iter().zip(output).map(|(c, y)| (c * y).abs()).sum();
+        // A margin of one output is all of its terms, however small; what it was at x0 shows what is nothing.
+        let terms = output.iter().zip(self.centre.output()).map(|(y, y0)| y.abs() + y0.abs());
+        let size: f64 = self.rivals.functional(k).iter().zip(terms).map(|(c, terms)| (c * terms).abs()).sum();
         (margin < -RESERVE * size).then(|| Adversarial {
             point: at.input().to_vec(),
             distance: distance_up(at.input(), self.centre.input()),

@@ -943,3 +943,25 @@ fn a_box_that_is_certified_throughout_is_said_to_be() {
         }
     }
 }
+
+#[test]
+fn an_attack_is_no_matter_of_rounding() {
+    let mut attacks = 0;
+    for seed in 0..300 * more() {
+        let random = &mut Random::new(4_000_000 + seed);
+        let inputs = 1 + random.below(2);
+        let mut row = |n: usize| (0..n).map(|_| random.normal()).collect::<Vec<f64>>();
+        let (first, second, bias) = (row(inputs), row(inputs), row(2));
+        let outputs = vec![row(2)];
+        let layers =
+            vec![Exact::Affine(vec![first, second], bias), Exact::Unit(Unit::Relu), Exact::Affine(outputs, row(1))];
+        let exact = ExactNetwork { inputs, layers };
+        let x = row(inputs);
+        let found = radius_of(&exact.build(), &vector(&x), &RadiusOptions { maximum: Some(1e-3), ..options() });
+        let Some(a) = found.adversarial.as_ref().filter(|a| a.distance > 0.0) else { continue };
+        attacks += 1;
+        let output = exact.precisely(&a.point)[0];
+        assert!(if found.label == 1 { output.0 <= 0.0 } else { output.0 >= 0.0 }, "seed {seed}: {output:?} {found:?}");
+    }
+    assert!(attacks > 100, "{attacks}");
+}
