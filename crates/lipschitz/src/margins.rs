@@ -194,12 +194,13 @@ impl Evaluator<'_> {
 
         let mut rivals: Vec<(usize, Margin, Constant)> = (0..self.rivals.len())
             .map(|k| {
+                poll(monitor)?;
                 let constant = ends.composed(self.rivals.functional(k), ws);
                 let margin = self.rivals.margin_down(k, output, error);
                 let (class, Constant { upper, method, .. }) = (self.rivals.class(k), constant);
-                (k, Margin { class, margin, lipschitz: upper, method }, constant)
+                Ok((k, Margin { class, margin, lipschitz: upper, method }, constant))
             })
-            .collect();
+            .collect::<Result<_, BoundError>>()?;
         let by_quotient = |a: &Margin, b: &Margin| a.quotient().total_cmp(&b.quotient()).then(a.class.cmp(&b.class));
         rivals.sort_by(|a, b| by_quotient(&a.1, &b.1));
         let share = options.failure_probability / ATTEMPTS.len() as f64;

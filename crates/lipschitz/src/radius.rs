@@ -98,6 +98,9 @@ const CHEAP_EVALUATIONS: usize = 24;
 const EVALUATIONS: usize = 16;
 const ALL_EVALUATIONS: usize = CHEAP_EVALUATIONS + EVALUATIONS;
 
+/// Shares of the failure probability are summed up with rounding upwards: what all may have must not exceed the whole.
+const ROUNDED_SHARES: f64 = 1.0 - 1e-12;
+
 /// Where the cheap search may end: it only says where to begin.
 const CHEAP_TOLERANCE: f64 = 0.05;
 
@@ -184,7 +187,7 @@ pub fn certified_radius(
         rivals: &rivals,
         method,
         norm: NormOptions {
-            failure_probability: options.norm.failure_probability / ALL_EVALUATIONS as f64,
+            failure_probability: ROUNDED_SHARES * options.norm.failure_probability / ALL_EVALUATIONS as f64,
             ..options.norm
         },
         most: ALL_EVALUATIONS,

@@ -3,16 +3,16 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use common::{Random, distance, nearby, network, node_by_node};
 use lipbound_lipschitz::{
-    Attempts, BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MaxPool, MethodRequest, Network, NetworkBuilder,
-    Node, Quiet, Radius, RadiusOptions, RadiusTermination, Tensor, Unit, ZeroRadius, bound, certified_radius,
-    global_bound, linear, sweep, unit,
+    Attempts, BoundMonitor, BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MaxPool, MethodRequest, Network,
+    NetworkBuilder, Node, Quiet, Radius, RadiusOptions, RadiusTermination, Tensor, Unit, ZeroRadius, bound,
+    certified_radius, global_bound, linear, sweep, unit,
 };
 use lipbound_operators::Workspace;
-use lipbound_spectral::{GuaranteeRequest, NormOptions};
+use lipbound_spectral::{GuaranteeRequest, Monitor, NormOptions};
 
 /// How many times as many networks as usual.
 fn more() -> u64 {
@@ -906,6 +906,58 @@ fn numbers_at_the_ends_of_their_range_do_not_mislead() {
             assert!(!(margin < -1e-10 * size), "seed {seed}: margin {margin} {size} within {found:?}");
         }
     }
+}
+
+#[test]
+fn the_failure_probability_is_never_more_than_was_asked_for() {
+    let random = &mut Random::new(5);
+    let matrix = |rows: usize, cols: usize, random: &mut Random| -> Vec<Vec<f64>> {
+        (0..rows).map(|_| (0..cols).map(|_| random.normal()).collect()).collect()
+    };
+    let layers = vec![
+        Exact::Affine(matrix(12, 8, random), vec![0.1; 12]),
+        Exact::Unit(Unit::Relu),
+        Exact::Affine(matrix(9, 12, random), vec![0.1; 9]),
+        Exact::Unit(Unit::Relu),
+        Exact::Affine(matrix(4, 9, random), vec![0.0; 4]),
+    ];
+    let net = ExactNetwork { inputs: 8, layers }.build();
+    let x = vector(&[0.3; 8]);
+    for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
+        let norm =
+            NormOptions { guarantee: GuaranteeRequest::Probabilistic, failure_probability: 1e-3, ..options().norm };
+        // So narrow that every evaluation there may be is made.
+        let options = RadiusOptions { method, norm, tolerance: 1e-16, ..options() };
+        let found = radius_of(&net, &x, &options);
+        check_result(&net, &x, &options, &found);
+        assert!(found.evaluations > 16 && found.failure_probability > 0.0, "{found:?}");
+    }
+}
+
+/// Counts how often it is asked.
+struct Patient(Cell<usize>);
+
+impl Monitor for Patient {
+    fn cancelled(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        false
+    }
+}
+
+impl BoundMonitor for Patient {}
+
+#[test]
+fn every_class_is_asked_about_between_two_looks_at_the_monitor() {
+    let random = &mut Random::new(9);
+    let classes = 200;
+    let matrix: Vec<Vec<f64>> = (0..classes).map(|_| (0..3).map(|_| random.normal()).collect()).collect();
+    let net = ExactNetwork { inputs: 3, layers: vec![Exact::Affine(matrix, vec![0.0; classes])] }.build();
+    let monitor = Patient(Cell::new(0));
+    let options = RadiusOptions { attack_steps: Some(0), method: MethodRequest::Layerwise, ..options() };
+    let found = certified_radius(&net, &vector(&[1.0, 2.0, 3.0]), &options, &monitor, &mut Workspace::new()).unwrap();
+    // Each class by what is known of all, and then by itself.
+    let asked = monitor.0.get();
+    assert!(asked > 2 * (classes - 1) * found.evaluations, "{asked} in {} evaluations", found.evaluations);
 }
 
 #[test]
