@@ -631,7 +631,7 @@ fn check_result(net: &Network, x: &Tensor, options: &RadiusOptions, found: &Radi
 #[test]
 fn no_exact_boundary_is_inside_a_radius() {
     let mut count = Count::default();
-    (0..400 * more()).for_each(|seed| exact_rays(seed, &mut count));
+    (0..1600 * more()).for_each(|seed| exact_rays(seed, &mut count));
     println!("{count:?}");
     assert!(count.positive > 150 && count.hits > 800 && count.lost * 20 < count.rays && count.tight > 40, "{count:?}");
 }
@@ -684,7 +684,7 @@ fn lowest(
 #[test]
 fn descents_inside_a_radius_find_no_other_class() {
     let mut positive = 0;
-    for seed in 0..150 * more() {
+    for seed in 0..450 * more() {
         let random = &mut Random::new(1_000_000 + seed);
         let net = network(random);
         let x = random.input(net.input_shape());
