@@ -79,7 +79,7 @@ impl Attack<'_> {
         // Where the margin would vanish if the network were linear.
         let mut near: Vec<(f64, usize)> = Vec::with_capacity(self.rivals.len());
         for (margin, k) in self.smallest_margins(TARGETS.max(8)) {
-            let slope = norm(&jacobian.apply_adjoint(self.rivals.functional(k), ws)?);
+            let slope = norm(&jacobian.apply_adjoint(&self.rivals.functional(k), ws)?);
             near.push((margin / slope, k));
         }
         near.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -132,7 +132,7 @@ impl Attack<'_> {
             }
             k = target.unwrap_or(k);
             let mut gradient =
-                Jacobian::new(self.plan, &at, self.monitor).apply_adjoint(self.rivals.functional(k), ws)?;
+                Jacobian::new(self.plan, &at, self.monitor).apply_adjoint(&self.rivals.functional(k), ws)?;
             if norm(&gradient) == 0.0 {
                 // Nothing moves here: anywhere else is better.
                 gradient = start::gaussian(&vec![true; gradient.len()], self.seed, STREAM - 1 - step as u64);
@@ -163,7 +163,7 @@ impl Attack<'_> {
             let before = found.distance;
             let at = Trace::new(self.plan, &found.point, self.monitor, ws)?;
             let (k, margin) = self.rivals.smallest(at.output());
-            let gradient = Jacobian::new(self.plan, &at, self.monitor).apply_adjoint(self.rivals.functional(k), ws)?;
+            let gradient = Jacobian::new(self.plan, &at, self.monitor).apply_adjoint(&self.rivals.functional(k), ws)?;
             let delta = self.delta(&found.point);
             let slope: f64 = gradient.iter().map(|g| g * g).sum();
             let along: f64 = gradient.iter().zip(&delta).map(|(g, d)| g * d).sum();
@@ -228,8 +228,7 @@ impl Attack<'_> {
         let output = at.output();
         let (k, margin) = self.rivals.smallest(output);
         // A margin of one output is all of its terms, however small; what it was at x0 shows what is nothing.
-        let terms = output.iter().zip(self.centre.output()).map(|(y, y0)| y.abs() + y0.abs());
-        let size: f64 = self.rivals.functional(k).iter().zip(terms).map(|(c, terms)| (c * terms).abs()).sum();
+        let size = self.rivals.size(k, output) + self.rivals.size(k, self.centre.output());
         (margin < -RESERVE * size).then(|| Adversarial {
             point: at.input().to_vec(),
             distance: distance_up(at.input(), self.centre.input()),

@@ -29,9 +29,20 @@ use crate::{
     weights::Search,
 };
 
-/// Functionals of a network's output, of the right length and in the range of numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Functionals<'a>(&'a [Vec<f64>]);
+/// Functionals of a network's output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Functionals<'a> {
+    /// Of the right length and in the range of numbers.
+    Given(&'a [Vec<f64>]),
+    /// As many margins, whose coefficients are 1 and -1; with many classes only those in use are written out.
+    Margins(usize),
+}
+
+impl Default for Functionals<'_> {
+    fn default() -> Self {
+        Self::Given(&[])
+    }
+}
 
 /// What the bound of the whole output leaves for its functionals.
 pub(crate) struct Prefix {
@@ -64,15 +75,27 @@ impl<'a> Functionals<'a> {
                 )));
             }
         }
-        Ok(Self(functionals))
+        Ok(Self::Given(functionals))
     }
 
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub fn len(self) -> usize {
-        self.0.len()
+        match self {
+            Self::Given(functionals) => functionals.len(),
+            Self::Margins(count) => count,
+        }
+    }
+
+    /// Whether all of them make a product of one map more than the plan merges that stays inside the range of numbers
+    /// when squared.
+    fn are_moderate(self) -> bool {
+        match self {
+            Self::Given(functionals) => functionals.iter().flatten().all(|v| *v == 0.0 || MODERATE.contains(&v.abs())),
+            Self::Margins(_) => true,
+        }
     }
 
     /// Whether a certificate can say more than a norm: not where the network is one affine map.
@@ -83,7 +106,7 @@ impl<'a> Functionals<'a> {
 
     /// Whether each is one row with the network's last affine map.
     pub fn take_in_the_end(self, plan: &Plan) -> bool {
-        End::of(plan, self.0).operator.is_some()
+        End::of(plan, self).operator.is_some()
     }
 
     #[expect(clippy::too_many_arguments, reason = "what is known, what is asked, and how to go about it")]
@@ -104,7 +127,8 @@ impl<'a> Functionals<'a> {
     {
         let mut ends = Ends::new(self, plan, prefix);
         question.restarts = 0;
-        self.0
+        let Self::Given(functionals) = self else { unreachable!("margins are bounded one by one") };
+        functionals
             .iter()
             .enumerate()
             .map(|(k, functional)| {
@@ -145,7 +169,7 @@ impl Constant {
 /// Streams of random starts that one functional may use.
 pub(crate) const STREAMS: u64 = 16;
 
-/// Magnitudes that make a product of one map more than the plan merges stay inside the range of numbers when squared.
+/// Magnitudes of coefficients that are moderate.
 const MODERATE: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 
 /// Where functionals meet the network.
@@ -157,11 +181,10 @@ struct End {
 }
 
 impl End {
-    fn of(plan: &Plan, functionals: &[Vec<f64>]) -> Self {
-        let moderate = || functionals.iter().flatten().all(|v| *v == 0.0 || MODERATE.contains(&v.abs()));
+    fn of(plan: &Plan, functionals: Functionals<'_>) -> Self {
         if let Some(last) = plan.stages.last()
             && let Action::Affine { operator: Some(operator), unit: None, .. } = &last.action
-            && (last.has_room() || moderate())
+            && (last.has_room() || functionals.are_moderate())
         {
             Self { source: last.inputs[0], operator: Some(operator.clone()) }
         } else {
@@ -178,7 +201,7 @@ pub(crate) struct Ends {
 
 impl Ends {
     pub fn new(functionals: Functionals<'_>, plan: &Plan, mut prefix: Prefix) -> Self {
-        let end = End::of(plan, functionals.0);
+        let end = End::of(plan, functionals);
         if let (Some(increments), Some(_)) = (&mut prefix.increments, &end.operator) {
             increments.pop();
         }

@@ -18,10 +18,10 @@ use crate::{
     weights::Effort,
 };
 
-/// Classes beside the label, and the functional of the output that is the label's margin over each.
+/// The classes beside the label. Over each the label has a margin, a functional of the output.
 pub(crate) struct Rivals {
-    classes: Vec<usize>,
-    functionals: Vec<Vec<f64>>,
+    outputs: usize,
+    label: usize,
 }
 
 /// Number of classes of a network with so many outputs.
@@ -39,38 +39,44 @@ pub(crate) fn answer(output: &[f64]) -> usize {
 
 impl Rivals {
     pub fn new(outputs: usize, label: usize) -> Self {
-        let classes: Vec<usize> = (0..class_count(outputs)).filter(|&class| class != label).collect();
-        let functionals = classes
-            .iter()
-            .map(|&class| {
-                let mut functional = vec![0.0; outputs];
-                if outputs == 1 {
-                    functional[0] = if label == 1 { 1.0 } else { -1.0 };
-                } else {
-                    functional[label] = 1.0;
-                    functional[class] = -1.0;
-                }
-                functional
-            })
-            .collect();
-        Self { classes, functionals }
+        Self { outputs, label }
     }
 
     pub fn len(&self) -> usize {
-        self.classes.len()
+        class_count(self.outputs) - 1
     }
 
+    /// The class of rival `k`.
     pub fn class(&self, k: usize) -> usize {
-        self.classes[k]
+        if k < self.label { k } else { k + 1 }
     }
 
-    pub fn functional(&self, k: usize) -> &[f64] {
-        &self.functionals[k]
+    /// The terms of the margin over rival `k`: outputs, each with the coefficient 1 or -1.
+    fn terms(&self, k: usize) -> impl Iterator<Item = (usize, f64)> {
+        let (label, class) = (self.label, self.class(k));
+        let terms = match (self.outputs, label) {
+            (1, 1) => [Some((0, 1.0)), None],
+            (1, _) => [Some((0, -1.0)), None],
+            _ => [Some((label, 1.0)), Some((class, -1.0))],
+        };
+        terms.into_iter().flatten()
+    }
+
+    /// The coefficients of the margin over rival `k`.
+    pub fn functional(&self, k: usize) -> Vec<f64> {
+        let mut functional = vec![0.0; self.outputs];
+        self.terms(k).for_each(|(output, coefficient)| functional[output] = coefficient);
+        functional
     }
 
     /// The margin over rival `k` at an output, as computed.
     pub fn margin(&self, k: usize, output: &[f64]) -> f64 {
-        self.functionals[k].iter().zip(output).filter(|(c, _)| **c != 0.0).map(|(c, y)| c * y).sum()
+        self.terms(k).map(|(i, coefficient)| coefficient * output[i]).sum()
+    }
+
+    /// The sum of the magnitudes of its terms.
+    pub fn size(&self, k: usize, output: &[f64]) -> f64 {
+        self.terms(k).map(|(i, _)| output[i].abs()).sum()
     }
 
     /// The smallest margin at an output, as computed, and whose it is.
@@ -83,10 +89,11 @@ impl Rivals {
 
     /// The same as a lower bound of the exact margin, if the output was computed with an error of at most this norm.
     fn margin_down(&self, k: usize, output: &[f64], error: f64) -> f64 {
-        let terms = self.functionals[k].iter().zip(output).filter(|(c, _)| **c != 0.0).map(|(c, y)| c * y);
+        let terms = self.terms(k).map(|(i, coefficient)| coefficient * output[i]);
         // The coefficients are 1 and -1: only the sum is rounded.
         let margin = terms.reduce(rounding::add_down).expect("a margin has a term");
-        rounding::add_down(margin, -rounding::mul_up(rounding::norm_up(&self.functionals[k]), error))
+        let size = rounding::sqrt_up(self.terms(k).count() as f64);
+        rounding::add_down(margin, -rounding::mul_up(size, error))
     }
 }
 
@@ -173,7 +180,7 @@ impl Evaluator<'_> {
     ) -> Result<Evaluation, BoundError> {
         let ball =
             Ball { nominal: Some(self.nominal), extents: self.extents, kind: Kind::Centred, epsilon, refine: false };
-        let functionals = Functionals::new(self.network, &self.rivals.functionals)?;
+        let functionals = Functionals::Margins(self.rivals.len());
         let request = Request {
             network: self.network,
             ball,
@@ -195,7 +202,7 @@ impl Evaluator<'_> {
         let mut rivals: Vec<(usize, Margin, Constant)> = (0..self.rivals.len())
             .map(|k| {
                 poll(monitor)?;
-                let constant = ends.composed(self.rivals.functional(k), ws);
+                let constant = ends.composed(&self.rivals.functional(k), ws);
                 let margin = self.rivals.margin_down(k, output, error);
                 let (class, Constant { upper, method, .. }) = (self.rivals.class(k), constant);
                 Ok((k, Margin { class, margin, lipschitz: upper, method }, constant))
@@ -207,7 +214,7 @@ impl Evaluator<'_> {
         let mut smallest = f64::INFINITY;
         for (k, margin, constant) in &mut rivals {
             poll(monitor)?;
-            let functional = self.rivals.functional(*k);
+            let functional = &self.rivals.functional(*k);
             for (attempt, (far, plan)) in ATTEMPTS.iter().enumerate() {
                 if margin.margin <= 0.0 || margin.quotient() >= far * smallest.min(epsilon) {
                     break;
@@ -227,5 +234,72 @@ impl Evaluator<'_> {
         let mut margins: Vec<Margin> = rivals.into_iter().map(|(_, margin, _)| margin).collect();
         margins.sort_by(by_quotient);
         Ok(Evaluation { epsilon, margins, failure_probability })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lipbound_spectral::GuaranteeRequest;
+
+    use super::*;
+    use crate::{Layer, ModelError, NetworkBuilder, Node, Quiet, Tensor, Unit, bound::nominal_at, linear, unit};
+
+    fn network() -> Network {
+        let mut builder = NetworkBuilder::new(vec![4]).unwrap();
+        let mut add = |name: &str, built: Result<(Layer, Vec<usize>), ModelError>| {
+            let (layer, shape) = built.unwrap();
+            let inputs = vec![builder.last()];
+            builder.push(Node { name: name.into(), kind: "test".into(), layer, inputs, shape, parameters: 0 }).unwrap();
+        };
+        let weight = |rows: usize, cols: usize| {
+            let data = (0..rows * cols).map(|k| (k as f64 * 0.7 + rows as f64).sin()).collect();
+            Tensor::f64(vec![rows, cols], data).unwrap()
+        };
+        add("fc1", linear(&[4], &weight(9, 4), None));
+        add("relu1", unit(&[9], Unit::Relu));
+        add("fc2", linear(&[9], &weight(3, 9), None));
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn rivals_are_all_classes_but_the_label() {
+        for (outputs, label) in [(3, 0), (3, 1), (3, 2), (2, 1), (1, 0), (1, 1)] {
+            let rivals = Rivals::new(outputs, label);
+            let classes: Vec<usize> = (0..rivals.len()).map(|k| rivals.class(k)).collect();
+            let expected: Vec<usize> = (0..outputs.max(2)).filter(|&class| class != label).collect();
+            assert_eq!(classes, expected);
+            let output: Vec<f64> = (0..outputs).map(|i| [5.0, 3.0, -2.0][i]).collect();
+            for k in 0..rivals.len() {
+                let margin = match outputs {
+                    1 => [-5.0, 5.0][label],
+                    _ => output[label] - output[rivals.class(k)],
+                };
+                let by_functional: f64 = rivals.functional(k).iter().zip(&output).map(|(c, y)| c * y).sum();
+                assert_eq!((rivals.margin(k, &output), by_functional), (margin, margin));
+                assert!(rivals.margin_down(k, &output, 0.25) <= margin - 0.25);
+                assert!(rivals.margin_down(k, &output, 0.25) >= margin - 0.25 * 1.5);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_may_fail_with_is_counted() {
+        let (network, ws) = (network(), &mut Workspace::new());
+        let nominal = nominal_at(&network, &[0.4, -0.3, 0.9, 0.1], &Quiet, ws).unwrap();
+        let rivals = Rivals::new(3, answer(nominal.trace.output()));
+        let guarantee = GuaranteeRequest::Probabilistic;
+        let norm = NormOptions { failure_probability: 1e-3, guarantee, ..NormOptions::default() };
+        let method = MethodRequest::Certificate;
+        let evaluator =
+            Evaluator { network: &network, nominal: &nominal, extents: None, rivals: &rivals, method, norm, most: 4 };
+        let mut evaluate =
+            |epsilon: f64| evaluator.evaluate(epsilon, 0, &mut Memory::new(&network), &Quiet, ws).unwrap();
+        // A ball in which cheap bounds do, and one in which each rival has both of its certificates: two norms, two
+        // margins, each with an equal share.
+        let (near, far) = (evaluate(1e-6), evaluate(3.0));
+        assert!(near.margins.iter().all(|margin| margin.method == Method::Layerwise), "{near:?}");
+        assert!(far.margins.iter().any(|margin| margin.method == Method::Certificate), "{far:?}");
+        assert!(far.failure_probability > 1.1 * near.failure_probability, "{near:?} {far:?}");
+        assert!(far.failure_probability <= norm.failure_probability, "{far:?}");
     }
 }

@@ -350,7 +350,8 @@ impl Search {
             self.evaluations += 1;
             self.failure_probability = rounding::add_up(self.failure_probability, evaluation.failure_probability);
             self.points.push((epsilon, evaluation.quotient()));
-            if evaluation.radius() > self.low() {
+            // In a box without room the first certain margin is all there is.
+            if evaluation.radius() > self.low() || (self.best.is_none() && evaluation.quotient() > 0.0) {
                 self.best = Some(evaluation);
             }
             if self.low() >= self.limit || self.high() <= self.low() * (1.0 + stretch.tolerance) || epsilon < SMALLEST {

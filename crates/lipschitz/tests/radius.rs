@@ -856,6 +856,29 @@ fn what_does_not_move_has_all_that_is_asked_for() {
 }
 
 #[test]
+fn a_box_without_room_is_certified_where_it_is() {
+    let net = affine(&[&[1.0, 0.0], &[0.0, 1.0]], &[0.0; 2], Some(Unit::Relu));
+    let at = |x: [f64; 2]| {
+        radius_of(&net, &vector(&x), &RadiusOptions { input_box: Some((vector(&x), vector(&x))), ..options() })
+    };
+    let found = at([2.0, 1.0]);
+    assert_eq!((found.radius, found.termination, found.label), (0.0, RadiusTermination::Maximum, 0), "{found:?}");
+    assert!(found.adversarial.is_none() && found.margins[0].margin > 0.99, "{found:?}");
+    assert_eq!(at([1.0, 1.0]).termination, RadiusTermination::Zero(ZeroRadius::Tied));
+}
+
+#[test]
+fn many_classes_take_no_more_memory_than_outputs() {
+    // The margins of all classes at once, each with a coefficient an output, would be 8 GB.
+    let classes = 32_768;
+    let matrix: Vec<Vec<f64>> = (0..classes).map(|k| vec![if k == 7 { 2.0 } else { 1.0 }]).collect();
+    let net = ExactNetwork { inputs: 1, layers: vec![Exact::Affine(matrix, vec![0.0; classes])] }.build();
+    let options = RadiusOptions { maximum: Some(1e-3), attack_steps: Some(0), ..options() };
+    let found = radius_of(&net, &vector(&[1.0]), &options);
+    assert_eq!((found.radius, found.label, found.margins.len()), (1e-3, 7, classes - 1));
+}
+
+#[test]
 fn a_boundary_at_the_rim_of_the_box_ends_the_search() {
     for (method, k) in [(MethodRequest::Auto, 1), (MethodRequest::Layerwise, 1), (MethodRequest::Auto, 3)] {
         for unit in [None, Some(Unit::Relu), Some(Unit::LeakyRelu { slope: 0.25 })] {
@@ -903,7 +926,7 @@ fn numbers_at_the_ends_of_their_range_do_not_mislead() {
         }
         if found.radius > 0.0 && found.radius < 1e100 {
             let (margin, size) = lowest(&net, &vector(&x), &found, None, random);
-            assert!(!(margin < -1e-10 * size), "seed {seed}: margin {margin} {size} within {found:?}");
+            assert!(margin >= -1e-10 * size, "seed {seed}: margin {margin} {size} within {found:?}");
         }
     }
 }
