@@ -4,7 +4,7 @@ import prettier from 'eslint-config-prettier'
 import tseslint from 'typescript-eslint'
 
 const nodeGlobals = Object.fromEntries(
-  ['AbortController', 'AbortSignal', 'Buffer', 'console', 'performance', 'process', 'setTimeout', 'URL'].map((name) => [
+  ['AbortController', 'AbortSignal', 'Buffer', 'clearTimeout', 'console', 'performance', 'process', 'setTimeout', 'URL'].map((name) => [
     name,
     'readonly',
   ]),
