@@ -16,7 +16,7 @@ export function repositoryFile(path: string): string {
 }
 
 /** Milliseconds, more than anything here takes: what hangs is ended then, and fails its test. */
-const PATIENCE = 180_000
+const PATIENCE = 540_000
 
 /** Runs Node and waits for it to end. */
 export function runNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
