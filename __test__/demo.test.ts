@@ -1,12 +1,19 @@
 /** The demo, run as `npm run demo` runs it once everything is built. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
 import test from 'ava'
 
 import { loadModel, loadTensor } from '../dist/index.js'
+import { createDirectory } from './helpers/files.js'
 import { repositoryFile, runNode } from './helpers/process.js'
 
-test('the demo prints a table of bounds and the story of one of them', async (t) => {
-  t.timeout(300_000)
-  const { status, stdout, stderr } = await runNode(['examples/demo.js'])
+test('the demo prints bounds, the story of one of them, a sweep and radii, and draws the sweep', async (t) => {
+  t.timeout(560_000)
+  const directory = createDirectory()
+  t.teardown(directory.remove)
+  const svg = join(directory.path, 'sweep.svg')
+  const { status, stdout, stderr } = await runNode(['examples/demo.js', svg])
   t.is(status, 0, stderr)
   t.is(stderr, '', 'no progress where nobody watches')
   t.false(stdout.includes('\u001B'), 'no colours where nobody sees them')
@@ -44,4 +51,34 @@ test('the demo prints a table of bounds and the story of one of them', async (t)
     const line = `${members.join('\\+')} +${inputShape.join('x')} -> ${outputShape.join('x')} +[\\d.]+ +[\\d.]+ +\\w+`
     t.regex(stdout, new RegExp(`^ *${line}( +[\\d.]+){4}$`, 'm'))
   }
+
+  // The sweep: bars that grow, with the mark of the global bound where it belongs.
+  const sweep = [...stdout.matchAll(/^ *([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(█+)(▓*)(░*)[ │]/gm)]
+  t.is(sweep.length, 7)
+  const points = sweep.map((match) => match.slice(1, 5).map(Number))
+  t.is(points[0]?.[0], 0.001)
+  t.is(points.at(-1)?.[0], 1)
+  points.forEach(([epsilon = NaN, attained = NaN, local = NaN, product = NaN], index) => {
+    const [epsilonBefore = 0, , localBefore = 0, productBefore = 0] = points[index - 1] ?? []
+    t.true(attained > 0 && attained <= local && local <= product)
+    t.true(epsilon > epsilonBefore && local >= localBefore && product >= productBefore)
+  })
+  const marks = [...stdout.matchAll(/^[^│]*│[█▓░ ]*$/gm)].map(([line]) => line.indexOf('│'))
+  t.is(marks.length, 7)
+  t.is(new Set(marks).size, 1, 'the global bound is one line')
+
+  // A radius for each digit.
+  const radii = [...stdout.matchAll(/^ *(\d) +([\d.]+) +([\d.]+) +the (\d) +([\d.e-]+)$/gm)]
+  t.deepEqual(
+    radii.map(([, digit]) => Number(digit)),
+    [...new Set(rows.map(({ digit }) => digit))],
+  )
+  for (const [, digit, certified, attack, other, probability] of radii) {
+    t.true(Number(certified) > 0 && Number(certified) < Number(attack))
+    t.not(digit, other)
+    t.true(Number(probability) <= 1e-9)
+  }
+
+  t.true(stdout.includes('sweep.svg'))
+  t.regex(readFileSync(svg, 'utf8'), /^<svg[^]*<\/svg>\s*$/)
 })

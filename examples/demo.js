@@ -1,74 +1,33 @@
 // npm run demo: how far can the scores of a digit classifier move when the pixels move? Three digits of MNIST, a LeNet
-// that this repository trained, and bounds that hold, one of them layer by layer.
+// that this repository trained, and bounds that hold: around each digit, layer by layer, and over all sizes of change.
+// In the end, how far each digit may move before its answer can change.
+//
+//     node examples/demo.js [FILE]      # the picture of the sweep goes to FILE; default: demo-sweep.svg at the root
 
+import { writeFile } from 'node:fs/promises'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { styleText } from 'node:util'
 
 import { loadModel, loadTensor } from 'lipbound'
+import { sweepPicture } from 'lipbound/report'
+
+import { bold, endProgress, progress, show, showDigits, showSweep, table } from './terminal.js'
 
 const DIGITS = [1, 3, 8]
 const EPSILONS = [0.001, 0.01, 0.1]
 const STORY = { digit: 8, epsilon: 0.1 }
+const SWEEP = { from: 0.001, to: 1, points: 13 }
 /** Of the random start vectors. Any other would do; with this one the demo prints the same each time. */
 const SEED = 1
 
-const { stdout, stderr } = process
-const colour = stdout.isTTY && process.env.NO_COLOR === undefined
-const style = (format, text) => (colour ? styleText(format, text) : text)
-
 const file = (name) => fileURLToPath(new URL(`models/${name}`, import.meta.url))
+const svg = process.argv[2] ?? fileURLToPath(new URL('../demo-sweep.svg', import.meta.url))
 const extents = (shape) => shape.join('x')
-
-/** Four digits, rounded up (for upper bounds) or down (for lower ones), so that what is printed holds too. */
-function show(value, direction) {
-  if (value === 0) return '0'
-  const scale = 10 ** (Math.ceil(Math.log10(value)) - 4)
-  const rounded = direction === 'up' ? Math.ceil(value / scale) : Math.floor(value / scale)
-  return String(Number((rounded * scale).toPrecision(4)))
-}
-
-/** Prints rows under a heading: words to the left, numbers to the right, the column that matters most in green. */
-function table(columns, rows) {
-  const widths = columns.map(({ title }, column) => Math.max(title.length, ...rows.map((row) => row[column].length)))
-  const line = (row, paint) => {
-    const cells = row.map((cell, column) => {
-      const padded = columns[column].words ? cell.padEnd(widths[column]) : cell.padStart(widths[column])
-      return paint(padded, columns[column])
-    })
-    return `  ${cells.join('   ')}`.trimEnd()
-  }
-  const titles = columns.map(({ title }) => title)
-  console.log(line(titles, (cell) => style('bold', cell)))
-  for (const row of rows) console.log(line(row, (cell, { answer }) => (answer ? style('green', cell) : cell)))
-}
-
-/** The middle of a digit, two rows of pixels to a line, and what the network takes it for. */
-function picture({ shape: [, height, width], data }, answer) {
-  const lines = []
-  for (let row = 4; row < height - 4; row += 2) {
-    const ink = (column) => (data[row * width + column] + data[(row + 1) * width + column]) / 2
-    const columns = Array.from({ length: width - 8 }, (_, index) => index + 4)
-    lines.push(columns.map((column) => ' ░▒▓█'[Math.min(4, Math.round(4.5 * ink(column)))]).join(''))
-  }
-  const caption = `read as ${answer}`
-  return [...lines, '', caption.padStart((width - 8 + caption.length) / 2).padEnd(width - 8)]
-}
-
-function showBesides(pictures) {
-  for (let line = 0; line < pictures[0].length; line++) {
-    console.log(`  ${pictures.map((picture) => picture[line].padEnd(20)).join('          ')}`.trimEnd())
-  }
-}
-
-/** A line on stderr while somebody waits. */
-const progress = (what) =>
-  stderr.isTTY ? ({ done }) => stderr.write(`\r\u001B[K  ${what}: ${Math.floor(100 * done)} %`) : undefined
-const clearProgress = () => stderr.isTTY && stderr.write('\r\u001B[K')
 
 const network = await loadModel(file('lenet.json'))
 const { inputShape, outputShape, parameters, layers, classes } = network.summary
 
-console.log(style('bold', 'How far can a small change of a picture move the scores of a network?'))
+console.log(bold('How far can a small change of a picture move the scores of a network?'))
 console.log(
   `A LeNet of ${layers.length} layers and ${parameters} parameters, ${extents(inputShape)} pixels in, ` +
     `${extents(outputShape)} scores out, and three digits it has never seen:\n`,
@@ -81,12 +40,13 @@ const digits = await Promise.all(
     return { digit, image, answer: classes[scores.indexOf(Math.max(...scores))] }
   }),
 )
-showBesides(digits.map(({ image, answer }) => picture(image, answer)))
+showDigits(digits.map(({ image, answer }) => ({ image, caption: `read as ${answer}` })))
 
 const global = await network.globalBound({ seed: SEED, onProgress: progress('all pictures') })
 const rows = []
 let story
 for (const { digit, image } of digits) {
+  endProgress()
   const options = { epsilon: EPSILONS, seed: SEED, onProgress: progress(`around the ${digit}`) }
   const bounds = await network.bound(image, options)
   const products = await network.bound(image, { ...options, method: 'layerwise' })
@@ -103,8 +63,25 @@ for (const { digit, image } of digits) {
     ])
   })
 }
+endProgress()
+// These take longest, and do not wait for each other.
+const [sweep, ...radii] = await Promise.all([
+  network.sweep(digits.find(({ digit }) => digit === STORY.digit).image, {
+    ...SWEEP,
+    seed: SEED,
+    onProgress: progress('sweep'),
+  }),
+  ...digits.map(({ digit, image }) =>
+    network.certifiedRadius(image, {
+      inputBox: { lower: 0, upper: 1 }, // only pictures count
+      tolerance: 0.2,
+      seed: SEED,
+      onProgress: progress(`radius of the ${digit}`),
+    }),
+  ),
+])
 network.dispose()
-clearProgress()
+endProgress()
 
 console.log(`
 A change of the pixels of length up to epsilon (l2) moves the scores at most "local" times as far, and one exists that
@@ -123,7 +100,7 @@ table(
   rows,
 )
 
-console.log(style('bold', `\nThe ${STORY.digit} at epsilon ${STORY.epsilon}, layer by layer`))
+console.log(bold(`\nThe ${STORY.digit} at epsilon ${STORY.epsilon}, layer by layer`))
 console.log(`Each step stretches what reaches it by at most its "norm", counting only what can move; "so far" bounds the stretch
 from the pixels up to there. Still units cannot move, stable ones keep to one linear piece, unstable ones may bend.
 `)
@@ -156,3 +133,35 @@ console.log(
     ? '\nThe bound is proven.'
     : `\nThe bound is wrong with probability at most ${show(story.failureProbability, 'up')}, over the random seed ${story.seed}.`,
 )
+
+console.log(bold(`\nThe ${STORY.digit} from ball to ball`))
+console.log(`The larger the change of the pixels may be, the more units may bend, and the less is certain. The bars show the columns
+on a logarithmic scale.
+`)
+showSweep(sweep)
+
+console.log(bold('\nHow far may each digit move before its answer can change?'))
+console.log(`No picture as near as "certified" is read as anything else; one as far away as "attack" was found that is.
+`)
+table(
+  [
+    { title: 'digit' },
+    { title: 'certified', answer: true },
+    { title: 'attack' },
+    { title: 'limited by', words: true },
+    { title: 'wrong with probability' },
+  ],
+  digits.map(({ digit }, index) => {
+    const { radius, attackRadius, bindingClass, failureProbability } = radii[index]
+    return [
+      String(digit),
+      show(radius, 'down'),
+      show(attackRadius, 'up'),
+      `the ${classes[bindingClass]}`,
+      failureProbability === 0 ? 'never' : show(failureProbability, 'up'),
+    ]
+  }),
+)
+
+await writeFile(svg, await sweepPicture(sweep, { title: `The ${STORY.digit}: bounds from ball to ball` }))
+console.log(`\nThe picture of the sweep is in ${relative('', svg)}; any browser shows it.`)
