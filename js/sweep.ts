@@ -85,6 +85,9 @@ export function epsilonsOf({
     const share = index / (points - 1)
     if (index === 0) return from
     if (index === points - 1) return to
-    return scale === 'log' ? from * (to / from) ** share : from + (to - from) * share
+    const epsilon = scale === 'log' ? from * (to / from) ** share : from + (to - from) * share
+    // So that 0.01 is among the epsilons from 0.001 to 0.1, and not its neighbour.
+    const round = Number(epsilon.toPrecision(12))
+    return round > from && round < to ? round : epsilon
   })
 }

@@ -341,10 +341,10 @@ impl Search {
         self.converged = false;
         while self.evaluations < stretch.most {
             let epsilon = self.next();
-            // Nobody knows how many there will be: each takes a third of what is left.
+            // Nobody knows how many there will be: each takes half of what is left.
             let done = |left: f64| stretch.to - (stretch.to - stretch.from) * left;
-            let (from, to) = (done(left), done(left * 2.0 / 3.0));
-            left *= 2.0 / 3.0;
+            let (from, to) = (done(left), done(left / 2.0));
+            left /= 2.0;
             let phase = Phase { inner: monitor, place: self.evaluations, places: evaluator.most, from, to };
             let evaluation = evaluator.evaluate(epsilon, self.evaluations, memory, &phase, ws)?;
             self.evaluations += 1;
