@@ -4,10 +4,17 @@ import prettier from 'eslint-config-prettier'
 import tseslint from 'typescript-eslint'
 
 const nodeGlobals = Object.fromEntries(
-  ['AbortController', 'AbortSignal', 'Buffer', 'clearTimeout', 'console', 'performance', 'process', 'setTimeout', 'URL'].map((name) => [
-    name,
-    'readonly',
-  ]),
+  [
+    'AbortController',
+    'AbortSignal',
+    'Buffer',
+    'clearTimeout',
+    'console',
+    'performance',
+    'process',
+    'setTimeout',
+    'URL',
+  ].map((name) => [name, 'readonly']),
 )
 
 export default defineConfig(

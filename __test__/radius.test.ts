@@ -248,15 +248,15 @@ test('the same seed gives the same bytes, whatever the number of threads', async
 })
 
 const PICTURES = 25
-const RESTARTS = 1000
+/** A thousand take some minutes: `LIPBOUND_RESTARTS=1000 npx ava __test__/radius.test.ts`. */
+const RESTARTS = Number(process.env.LIPBOUND_RESTARTS ?? 200)
 /** Steps of each descent: inside the ball the network is nearly linear, and its gradient leads to the rim. */
 const STEPS = 2
-/** Radii to within a third: each one is attacked, whatever could be certified beyond it. */
-const TOLERANCE = 0.3
 
 interface Picture {
   label: number
   pixels: Float64Array
+  moved: boolean
 }
 
 /** The ten digits, and as many of them moved by a pixel as make up the number. */
@@ -266,27 +266,39 @@ async function pictures(): Promise<Picture[]> {
   )
   return [0, 1, -1]
     .flatMap((move) =>
-      digits.map(({ label, data }) => ({ label, pixels: Float64Array.from(data, (_, i) => data[i - move] ?? 0) })),
+      digits.map(({ label, data }) => ({
+        label,
+        moved: move !== 0,
+        pixels: Float64Array.from(data, (_, i) => data[i - move] ?? 0),
+      })),
     )
     .slice(0, PICTURES)
 }
 
 for (const name of ['lenet', 'lenet-regularised'] as const) {
-  test(`${name}: no attack inside the radius changes the class of ${PICTURES} pictures`, async (t) => {
+  test.serial(`${name}: no attack inside the radius changes the class of ${PICTURES} pictures`, async (t) => {
     using network = await model(name)
     const reference = new Lenet(name)
     const random = createRandom(11)
-    const attacked = await Promise.all(
-      (await pictures()).map(async ({ label, pixels }) => ({
-        label,
-        pixels,
-        result: await network.certifiedRadius(tensor([1, 28, 28], pixels), {
-          label,
-          tolerance: TOLERANCE,
-          witness: true,
-        }),
-      })),
-    )
+    const attacked: (Picture & { result: RadiusResult })[] = []
+    const radii = new Map<number, number>()
+    for (const picture of await pictures()) {
+      const { label, pixels, moved } = picture
+      const x = tensor([1, 28, 28], pixels)
+      // A moved digit is certified up to a little less than the digit itself, which mostly takes one evaluation.
+      const maximum = moved ? 0.8 * (radii.get(label) ?? 1) : undefined
+      const result = await network.certifiedRadius(x, { label, maximum, tolerance: 0.1, witness: true })
+      attacked.push({ ...picture, result })
+      if (moved || result.radius === 0) continue
+      radii.set(label, result.radius)
+      const cheap = await network.certifiedRadius(x, { label, method: 'layerwise', attackSteps: 20 })
+      const whole = await radiusOfThePapers(network, x, 'layerwise', [1e-4, 1])
+      t.log(
+        `${label}: ${whole.toFixed(4)}, by margins ${cheap.radius.toFixed(4)}, certified ${result.radius.toFixed(4)}`,
+      )
+      t.true(cheap.radius >= whole * 0.98 && cheap.radius <= cheap.attackRadius)
+      if (name === 'lenet') t.true(result.radius >= 4 * whole)
+    }
     let least = Infinity
     for (const { label, pixels, result } of attacked) {
       t.true(result.radius <= result.attackRadius)
@@ -323,7 +335,6 @@ for (const name of ['lenet', 'lenet-regularised'] as const) {
       if (!(least > 0)) t.fail(`another class at 0.999 of the radius ${result.radius} of a ${label}`)
     }
     t.log(`least margin of ${PICTURES * RESTARTS * (STEPS + 1)} points: ${least}`)
-    t.log(`radii: ${attacked.map(({ result }) => result.radius.toFixed(3)).join(' ')}`)
   })
 }
 
@@ -349,26 +360,11 @@ async function radiusOfThePapers(
   return low
 }
 
-test('radii of ten digits by margins are beyond those by the norm of the output', async (t) => {
+test('radii by margins are beyond those by the norm of the output, with certificates for both', async (t) => {
   using network = await model('lenet')
-  for (let k = 0; k < 10; k++) {
-    const x = await digit(k)
-    const [whole, cheap, margins] = await Promise.all([
-      radiusOfThePapers(network, x, 'layerwise', [1e-4, 1]),
-      network.certifiedRadius(x, { method: 'layerwise', attackSteps: 20 }),
-      network.certifiedRadius(x, { tolerance: 0.1 }),
-    ])
-    t.log(
-      `${k}: ${whole.toFixed(4)}, by margins ${cheap.radius.toFixed(4)}, with certificates ${margins.radius.toFixed(4)}`,
-    )
-    t.true(cheap.radius >= whole * 0.98, `digit ${k}`)
-    t.true(margins.radius >= 4 * whole, `digit ${k}`)
-    t.true(margins.radius <= margins.attackRadius && cheap.radius <= cheap.attackRadius)
-  }
-  // With certificates for both, the condition on the whole output does not reach beyond the one on margins.
   const x = await digit(3)
   const { radius } = await network.certifiedRadius(x, { tolerance: 0.02 })
-  t.true((await radiusOfThePapers(network, x, 'certificate', [radius / 4, radius * 2])) <= radius * 1.02)
+  t.true((await radiusOfThePapers(network, x, 'certificate', [radius / 2, radius * 2])) <= radius * 1.02)
 })
 
 const { folder, check } = sharedData('avant-mnist/')

@@ -107,9 +107,7 @@ export class Lenet {
   }
 
   #run(pixels: Numbers): { outputs: Numbers; backward: (coefficients: Numbers) => Numbers } {
-    // The mean and the deviation are single numbers in the model, too: they are stored so.
-    const [mean, deviation] = [Math.fround(MEAN), Math.fround(DEVIATION)]
-    const input: Stack = { channels: 1, side: 28, data: pixels.map((pixel) => (pixel - mean) / deviation) }
+    const input: Stack = { channels: 1, side: 28, data: pixels.map((pixel) => (pixel - MEAN) / DEVIATION) }
     const first = this.#stage(1, input, 2)
     const second = this.#stage(2, first.output, 0)
     const layers = [1, 2, 3].reduce<Numbers[]>(
@@ -118,7 +116,7 @@ export class Lenet {
     )
     const backward = (coefficients: Numbers): Numbers => {
       const through = [3, 2, 1].reduce((g, k) => this.#linearBack(k, g, layers[k] ?? g, k < 3), coefficients)
-      return first.backward(second.backward(through)).map((g) => g / deviation)
+      return first.backward(second.backward(through)).map((g) => g / DEVIATION)
     }
     return { outputs: layers[3] ?? input.data, backward }
   }
@@ -137,27 +135,24 @@ export class Lenet {
     }
     const maps = bias.length
     const before = new Float64Array(maps * side * side)
-    /** Visits every weight with the places it joins: of each row, where the sums and the sources begin. */
-    const visit = (at: (weight: number, target: number, source: number) => void): void => {
-      let index = 0
-      for (let m = 0; m < maps; m++) {
-        for (let c = 0; c < input.channels; c++) {
-          for (let i = 0; i < 5; i++) {
-            for (let j = 0; j < 5; j++) {
-              const w = weight[index++] ?? NaN
-              for (let row = 0; row < side; row++) {
-                at(w, (m * side + row) * side, (c * padded + row + i) * padded + j)
-              }
-            }
-          }
+    /** For every weight of a map, where the rows begin that it joins to those of the sums. */
+    const starts: Int32Array[] = []
+    for (let c = 0; c < input.channels; c++) {
+      for (let i = 0; i < 5; i++) {
+        for (let j = 0; j < 5; j++) {
+          starts.push(Int32Array.from({ length: side }, (_, row) => (c * padded + row + i) * padded + j))
         }
       }
     }
+    const each = (pass: typeof correlate, sums: Numbers, sources: Numbers): void => {
+      for (let m = 0; m < maps; m++) {
+        starts.forEach((rows, k) => {
+          pass(sums, m * side * side, sources, rows, weight[m * starts.length + k] ?? NaN, side)
+        })
+      }
+    }
     for (let m = 0; m < maps; m++) before.fill(bias[m] ?? NaN, m * side * side, (m + 1) * side * side)
-    visit((w, target, from) => {
-      for (let column = 0; column < side; column++)
-        before[target + column] = (before[target + column] ?? NaN) + w * (source[from + column] ?? NaN)
-    })
+    each(correlate, before, source)
     const half = side / 2
     const output: Stack = { channels: maps, side: half, data: new Float64Array(maps * half * half) }
     const winners = new Int32Array(output.data.length)
@@ -176,10 +171,7 @@ export class Lenet {
         if ((before[winner] ?? NaN) > 0) pulled[winner] = g[place] ?? NaN
       })
       const back = new Float64Array(source.length)
-      visit((w, target, from) => {
-        for (let column = 0; column < side; column++)
-          back[from + column] = (back[from + column] ?? NaN) + w * (pulled[target + column] ?? NaN)
-      })
+      each(spread, pulled, back)
       const inner = new Float64Array(input.data.length)
       for (let c = 0; c < input.channels; c++) {
         for (let row = 0; row < input.side; row++) {
@@ -219,6 +211,30 @@ export class Lenet {
     const data = this.#double.get(name)
     if (data === undefined) throw new Error(`there is no tensor ${name}`)
     return data
+  }
+}
+
+/** Adds `weight` times rows of the sources to the rows of `sums` from `first` on. */
+function correlate(
+  sums: Numbers,
+  first: number,
+  sources: Numbers,
+  rows: Int32Array,
+  weight: number,
+  side: number,
+): void {
+  for (let row = 0, to = first; row < side; row++) {
+    let from = rows[row] ?? NaN
+    for (const end = to + side; to < end; to++, from++) sums[to] = (sums[to] ?? NaN) + weight * (sources[from] ?? NaN)
+  }
+}
+
+/** The adjoint: adds `weight` times rows of `sums` to the sources. */
+function spread(sums: Numbers, first: number, sources: Numbers, rows: Int32Array, weight: number, side: number): void {
+  for (let row = 0, from = first; row < side; row++) {
+    let to = rows[row] ?? NaN
+    for (const end = from + side; from < end; from++, to++)
+      sources[to] = (sources[to] ?? NaN) + weight * (sums[from] ?? NaN)
   }
 }
 
