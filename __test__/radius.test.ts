@@ -249,7 +249,7 @@ test('the same seed gives the same bytes, whatever the number of threads', async
 
 const PICTURES = 25
 /** A thousand take some minutes: `LIPBOUND_RESTARTS=1000 npx ava __test__/radius.test.ts`. */
-const RESTARTS = Number(process.env.LIPBOUND_RESTARTS ?? 200)
+const RESTARTS = Number(process.env['LIPBOUND_RESTARTS'] ?? 200)
 /** Steps of each descent: inside the ball the network is nearly linear, and its gradient leads to the rim. */
 const STEPS = 2
 
