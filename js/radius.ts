@@ -89,7 +89,7 @@ export interface RadiusResult {
   readonly predicted: number
   /** The class that limits the radius; absent where none does. */
   readonly bindingClass?: number
-  /** Why the radius is 0; absent where it is not. */
+  /** Why nothing is certified; absent where something is, be it only the input itself in a box without room. */
   readonly reason?: ZeroRadiusReason
   /** Why the search ended. */
   readonly termination: RadiusTermination
