@@ -276,7 +276,7 @@ async function pictures(): Promise<Picture[]> {
 }
 
 for (const name of ['lenet', 'lenet-regularised'] as const) {
-  test.serial(`${name}: no attack inside the radius changes the class of ${PICTURES} pictures`, async (t) => {
+  test(`${name}: no attack inside the radius changes the class of ${PICTURES} pictures`, async (t) => {
     using network = await model(name)
     const reference = new Lenet(name)
     const random = createRandom(11)
