@@ -102,22 +102,16 @@ async function certify(model: string, words: Words, context: Context): Promise<v
   const labels = await readLabels(words, batch.paths.length)
   using network = await openModel(model, words, context)
   const { maximum, attackSteps, method } = words
-  const { failureProbability, maxSteps, seed, guarantee, timeLimit, tolerance } = normOptions(words)
   const outcomes = await batch.each(
     network,
     ({ centre, index, onProgress }) =>
       network.certifiedRadius(centre, {
+        ...normOptions(words),
         label: labels[index],
         inputBox,
         maximum,
-        tolerance,
         method,
         attackSteps,
-        failureProbability,
-        maxSteps,
-        seed,
-        guarantee,
-        timeLimit,
         signal: context.signal,
         onProgress,
       }),

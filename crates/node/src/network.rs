@@ -98,6 +98,12 @@ impl Request {
     fn functionals(&self) -> &[Vec<f64>] {
         self.functionals.as_deref().unwrap_or_default()
     }
+
+    /// What is asked of the balls around an input.
+    fn around(&self, ball: NativeBall) -> Result<BoundOptions, Failure> {
+        let Self { method, norm, attempts, .. } = *self;
+        Ok(BoundOptions { epsilons: ball.epsilons, kind: convert::kind_in(&ball.kind)?, method, norm, attempts })
+    }
 }
 
 /// What a radius is asked.
@@ -309,13 +315,7 @@ impl NativeNetwork {
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
             let request = request?;
-            let options = BoundOptions {
-                epsilons: ball.epsilons,
-                kind: convert::kind_in(&ball.kind)?,
-                method: request.method,
-                norm: request.norm,
-                attempts: request.attempts,
-            };
+            let options = request.around(ball)?;
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
             let (network, functionals) = (&loaded.network, request.functionals());
@@ -373,9 +373,7 @@ impl NativeNetwork {
         let request = options.read();
         let reporter = (token.clone(), progress::callback(on_progress)?);
         jobs::run(env, move || {
-            let Request { method, norm, attempts, .. } = request?;
-            let kind = convert::kind_in(&ball.kind)?;
-            let options = BoundOptions { epsilons: ball.epsilons, kind, method, norm, attempts };
+            let options = request?.around(ball)?;
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
             let points = lipschitz::sweep(&loaded.network, &input, &options, &reporter, ws)?;
