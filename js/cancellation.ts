@@ -4,7 +4,10 @@
  * Both stay on this side: a signal of the caller becomes a token the native part polls, and a callback of the
  * caller that throws becomes a rejection, never an uncaught exception out of native code.
  */
+import { Trace } from './diagnostics.js'
+import type { Operation } from './diagnostics.js'
 import { fromNative } from './errors.js'
+import type { LipboundError } from './errors.js'
 import { isFailure, native } from './native.js'
 import type { CancelToken, NativeProgress, Outcome } from './native.js'
 import { isAbortSignal } from './options.js'
@@ -29,6 +32,10 @@ export function throwIfAborted(options: unknown): void {
 
 /** What {@link run} may need beside the work itself. */
 export interface RunDetails<Result> {
+  /** What is computed, for `diagnostics.ts`. */
+  operation: Operation
+  /** Name of the network at work, for the same. */
+  network?: string | undefined
   /** Put before the messages of errors, see {@link fromNative}. */
   context?: string
   /** Frees a result that came after the promise was settled otherwise. */
@@ -46,16 +53,32 @@ export interface RunDetails<Result> {
 export async function run<Result>(
   options: RunOptions,
   start: Start<Result>,
-  details: RunDetails<Result> = {},
+  details: RunDetails<Result>,
 ): Promise<Result> {
-  const outcome = await settle(options, start, details)
+  const trace = Trace.begin(details.operation, details.network)
   // Errors are made here and not in a callback, so that their stack leads to the caller.
-  if (outcome instanceof Abandoned) throw outcome.reason
-  if (isFailure(outcome)) throw fromNative(outcome, details.context)
+  const failed = (cause: unknown): LipboundError => {
+    const error = fromNative(cause, details.context)
+    trace?.end('failed', error)
+    return error
+  }
+  let outcome
+  try {
+    outcome = await settle(options, start, details, trace)
+  } catch (error) {
+    throw failed(error)
+  }
+  if (isFailure(outcome)) throw failed(outcome)
+  if (outcome instanceof Abandoned) {
+    trace?.end('aborted')
+    throw outcome.reason
+  }
+  trace?.end('answered')
   return outcome
 }
 
-type Start<Result> = (token: CancelToken, onProgress?: NativeProgress) => Promise<Outcome<Result>>
+/** Starts the work; must not be called twice. */
+export type Start<Result> = (token: CancelToken, onProgress?: NativeProgress) => Promise<Outcome<Result>>
 
 /** The end of work that the caller no longer wants, with the caller's reason, whatever that is. */
 class Abandoned {
@@ -66,6 +89,7 @@ function settle<Result>(
   { signal, onProgress }: RunOptions,
   start: Start<Result>,
   { context, discard }: RunDetails<Result>,
+  trace: Trace | undefined,
 ): Promise<Outcome<Result> | Abandoned> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -86,16 +110,18 @@ function settle<Result>(
       resolve(new Abandoned(reason))
     }
     const report =
-      onProgress &&
-      ((progress: Progress): void => {
-        if (settled) return
-        try {
-          // An async callback is welcome too; its rejection counts as a throw.
-          Promise.resolve(onProgress(progress)).catch(abandon)
-        } catch (error) {
-          abandon(error)
-        }
-      })
+      onProgress || trace?.steps
+        ? (progress: Progress): void => {
+            if (settled) return
+            trace?.step(progress)
+            try {
+              // An async callback is welcome too; its rejection counts as a throw.
+              Promise.resolve(onProgress?.(progress)).catch(abandon)
+            } catch (error) {
+              abandon(error)
+            }
+          }
+        : undefined
     const unsubscribe =
       signal &&
       onAbort(signal, () => {

@@ -33,7 +33,11 @@ export const errorTable = {
   },
   ERR_LIPBOUND_DEPENDENCY: {
     fault: 'caller',
-    meaning: 'A package that pictures need is not installed, or not for this machine.',
+    meaning: 'A package that pictures, queues or services need is not installed, or not for this machine.',
+  },
+  ERR_LIPBOUND_LIMIT: {
+    fault: 'caller',
+    meaning: 'What was asked for needs more memory, or more of something else, than it was allowed.',
   },
   ERR_LIPBOUND_DISPOSED: {
     fault: 'caller',

@@ -59,7 +59,9 @@ export async function loadImage(path: string | URL, options: LoadImageOptions = 
     std: optional(perChannel('a finite number > 0', (value) => value > 0 && Number.isFinite(value))),
     signal: optional(signalCheck),
   })
-  return await run({ signal }, () => native.loadImage(file, { channels, height, width, mean, std }))
+  return await run({ signal }, () => native.loadImage(file, { channels, height, width, mean, std }), {
+    operation: 'load',
+  })
 }
 
 const zero = Float64Array.of(0)

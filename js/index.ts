@@ -7,7 +7,27 @@ export { loadModel } from './model.js'
 export type { LoadModelOptions } from './model.js'
 
 export { Network, sequential } from './network.js'
-export type { BoundMethod, BoundOptions, GlobalBoundOptions, SequentialOptions } from './network.js'
+export type {
+  BoundAnswer,
+  BoundItemOptions,
+  BoundMethod,
+  BoundOptions,
+  BoundsOptions,
+  GlobalBoundOptions,
+  RadiiOptions,
+  SequentialOptions,
+} from './network.js'
+
+export type {
+  BatchAnswer,
+  BatchControl,
+  BatchFault,
+  BatchInput,
+  BatchItem,
+  BatchOutcome,
+  BatchProgress,
+  BatchSource,
+} from './batch.js'
 
 export type { Certificate, CheckOptions, StageClaims, WholeClaim } from './certificate.js'
 
@@ -81,6 +101,8 @@ export type { LoadImageOptions } from './image.js'
 
 export { loadTensor, tensor } from './tensor.js'
 export type { NestedNumbers, Tensor, TensorLike } from './tensor.js'
+
+export type { EndMessage, Operation, StartMessage, StepMessage } from './diagnostics.js'
 
 export { InputError, InternalError, LipboundError, errorTable } from './errors.js'
 export type { ErrorCode, InputErrorCode } from './errors.js'

@@ -60,11 +60,11 @@ export async function loadModel(path: string | URL, options: LoadModelOptions = 
   }
   if (onnx) {
     const load = () => native.NativeNetwork.loadOnnx(model, input && [...input], output)
-    return Network.of(await run({ signal }, load, { discard }))
+    return Network.of(await run({ signal }, load, { operation: 'load', discard }))
   }
   const { json, source, weights } = await locate(model, architecture)
   const load = () => native.NativeNetwork.load(json, weights)
-  return Network.of(await run({ signal }, load, { context: source, discard }))
+  return Network.of(await run({ signal }, load, { operation: 'load', context: source, discard }))
 }
 
 interface Located {

@@ -2,10 +2,13 @@
 import { toBoundResult, toSweepPoint } from './answers.js'
 import { checkLayers, describeNetwork } from './architecture.js'
 import type { Described } from './architecture.js'
+import { batch, parseBatch } from './batch.js'
+import type { BatchControl, BatchOutcome, BatchSource } from './batch.js'
 import { run, throwIfAborted } from './cancellation.js'
-import type { RunOptions } from './cancellation.js'
+import type { RunOptions, Start } from './cancellation.js'
 import { certificateText } from './certificate.js'
 import type { Certificate, CheckOptions } from './certificate.js'
+import type { Operation } from './diagnostics.js'
 import { InputError, fromNative } from './errors.js'
 import type { Layer } from './layer.js'
 import { native } from './native.js'
@@ -102,6 +105,27 @@ export interface BoundOptions extends NormComputation, RunOptions {
   witness?: boolean | undefined
 }
 
+/** Options of {@link Network.bounds}: those of {@link Network.bound}, which items may have of their own, and of batches. */
+export interface BoundsOptions<Epsilon extends number | readonly number[] = number | readonly number[]>
+  extends Omit<BoundOptions, keyof RunOptions | 'epsilon'>, BatchControl {
+  /** Radius of the balls, or several; where it is left out, each item has its own. */
+  epsilon?: Epsilon | undefined
+}
+
+/** What an item of {@link Network.bounds} may have of its own. */
+export interface BoundItemOptions<Epsilon extends number | readonly number[]> extends Omit<BoundOptions, 'epsilon'> {
+  /** Radius of the ball, or several. */
+  epsilon: Epsilon
+}
+
+/** A bound for a number; an array of them for an array. */
+export type BoundAnswer<Epsilon extends number | readonly number[]> = Epsilon extends number
+  ? BoundResult
+  : BoundResult[]
+
+/** Options of {@link Network.certifiedRadii}: those of {@link Network.certifiedRadius}, and of batches. */
+export interface RadiiOptions extends Omit<RadiusOptions, keyof RunOptions>, BatchControl {}
+
 /**
  * A network, held in native memory.
  *
@@ -179,7 +203,7 @@ export class Network {
     const centre = toNative(toTensor(input, 'bound: input'))
     const ball = { epsilons: [parsed.epsilon].flat(), kind: parsed.kind ?? 'centred' }
     const request = nativeBoundOptions(parsed)
-    const found = await run(parsed, (token, onProgress) =>
+    const found = await this.#run('bound', parsed, (token, onProgress) =>
       this.#alive().bound(centre, ball, request, token, onProgress),
     )
     const results = found.map((result) => toBoundResult(result, this.summary))
@@ -187,6 +211,44 @@ export class Network {
     const [only] = results
     if (only === undefined) throw fromNative(new Error('no result for the one epsilon asked'))
     return only
+  }
+
+  /**
+   * Bounds local Lipschitz constants around many inputs, several at a time.
+   *
+   * Inputs are read as there is room for them and outcomes are computed only a little ahead of the reader, so that a
+   * batch may be longer than memory. An item that cannot be answered has an error for its outcome and leaves the others
+   * alone. What an item is answered is what {@link Network.bound} answers, bit for bit if a seed is given.
+   *
+   * @param inputs - tensors; or objects with a tensor as `input`, an `id` that comes back, and options of their own.
+   *   In place of a tensor there may be a promise of one, or a function that gives one when its turn has come
+   * @param options - what each item is asked, and how to go about it
+   * @returns an iterator of outcomes; work begins when it is first asked. It rejects for options that are wrong, with
+   *   what the source of the inputs threw, with `signal.reason`, and when the network is disposed of meanwhile.
+   *   Leaving the loop ends what is running
+   *
+   * @example
+   * ```ts
+   * for await (const outcome of net.bounds(inputs, { epsilon: 0.05 })) {
+   *   if (outcome.ok) console.log(outcome.index, outcome.result.upper)
+   *   else console.error(outcome.index, outcome.error.message)
+   * }
+   * const own = net.bounds([{ input: x, epsilon: 0.1, id: 'x' }, { input: () => loadTensor('y.npy'), epsilon: 1 }])
+   * ```
+   */
+  async *bounds<Epsilon extends number | readonly number[]>(
+    inputs: BatchSource<BoundItemOptions<Epsilon>>,
+    options: BoundsOptions<Epsilon> = {},
+  ): AsyncGenerator<BatchOutcome<BoundAnswer<Epsilon>>, void, undefined> {
+    const specification = { ...boundSpecification, epsilon: optional(radii), kind: kindOfBall }
+    const { control, shared } = parseBatch('bounds', options, specification)
+    yield* batch(
+      'bounds',
+      inputs,
+      control,
+      (input, own, run) =>
+        this.bound(input, { ...shared, ...own, ...run } as BoundOptions) as Promise<BoundAnswer<Epsilon>>,
+    )
   }
 
   /**
@@ -199,7 +261,9 @@ export class Network {
     throwIfAborted(options)
     const parsed = parseOptions('globalBound', options, boundSpecification)
     const request = nativeBoundOptions(parsed)
-    const found = await run(parsed, (token, onProgress) => this.#alive().globalBound(request, token, onProgress))
+    const found = await this.#run('globalBound', parsed, (token, onProgress) =>
+      this.#alive().globalBound(request, token, onProgress),
+    )
     return toBoundResult(found, this.summary)
   }
 
@@ -230,13 +294,13 @@ export class Network {
       signal: parsed.signal,
       onProgress: report && ((progress) => report({ ...progress, done: from + (to - from) * progress.done })),
     })
-    const found = await run(of(0, share), (token, onProgress) =>
+    const found = await this.#run('sweep', of(0, share), (token, onProgress) =>
       this.#alive().sweep(centre, ball, nativeBoundOptions(parsed), token, onProgress),
     )
     const points = found.map((point) => toSweepPoint(point, this.summary))
     // The seed that was drawn for the points is the seed of all.
     const seed = points[0]?.layerwise.seed ?? 0
-    const global = await run(of(share, 1), (token, onProgress) =>
+    const global = await this.#run('globalBound', of(share, 1), (token, onProgress) =>
       this.#alive().globalBound(nativeBoundOptions({ ...parsed, seed }), token, onProgress),
     )
     const { notes } = this.summary
@@ -267,10 +331,35 @@ export class Network {
     const parsed = parseOptions('certifiedRadius', options, radiusSpecification)
     const centre = toNative(toTensor(input, 'certifiedRadius: input'))
     const request = nativeRadiusOptions(parsed, this.summary)
-    const found = await run(parsed, (token, onProgress) =>
+    const found = await this.#run('certifiedRadius', parsed, (token, onProgress) =>
       this.#alive().certifiedRadius(centre, request, token, onProgress),
     )
     return toRadiusResult(found, this.summary)
+  }
+
+  /**
+   * Certifies radii around many inputs, several at a time: {@link Network.bounds} has how batches go.
+   *
+   * @param inputs - as for {@link Network.bounds}, with the options of {@link Network.certifiedRadius} as their own
+   * @param options - what each item is asked, and how to go about it
+   * @returns an iterator of outcomes, as {@link Network.bounds} does
+   *
+   * @example
+   * ```ts
+   * const items = pictures.map(({ file, label }) => ({ input: () => loadTensor(file), label, id: file }))
+   * for await (const outcome of net.certifiedRadii(items, { maximum: 1, ordered: false })) {
+   *   if (outcome.ok) console.log(outcome.id, outcome.result.radius)
+   * }
+   * ```
+   */
+  async *certifiedRadii(
+    inputs: BatchSource<RadiusOptions>,
+    options: RadiiOptions = {},
+  ): AsyncGenerator<BatchOutcome<RadiusResult>, void, undefined> {
+    const { control, shared } = parseBatch('certifiedRadii', options, radiusSpecification)
+    yield* batch('certifiedRadii', inputs, control, (input, own, run) =>
+      this.certifiedRadius(input, { ...shared, ...own, ...run }),
+    )
   }
 
   /**
@@ -294,7 +383,9 @@ export class Network {
     const parsed = parseOptions('check', options, checkSpecification)
     const text = certificateText(certificate)
     const request = nativeNormOptions(parsed)
-    return await run(parsed, (token, onProgress) => this.#alive().check(text, request, token, onProgress))
+    return await this.#run('check', parsed, (token, onProgress) =>
+      this.#alive().check(text, request, token, onProgress),
+    )
   }
 
   /**
@@ -305,7 +396,7 @@ export class Network {
    */
   async evaluate(input: TensorLike): Promise<Tensor> {
     const given = toNative(toTensor(input, 'evaluate: input'))
-    return await run({}, () => this.#alive().evaluate(given))
+    return await this.#run('evaluate', {}, () => this.#alive().evaluate(given))
   }
 
   /** Frees the native memory. What is running finishes; later calls reject. Calling it again does nothing. */
@@ -316,6 +407,10 @@ export class Network {
   /** The same as {@link Network.dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  #run<Result>(operation: Operation, options: RunOptions, start: Start<Result>): Promise<Result> {
+    return run(options, start, { operation, network: this.summary.name })
   }
 
   #alive(): NativeNetwork {

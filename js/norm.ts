@@ -85,7 +85,9 @@ export async function norm(layer: Layer, options: NormOptions): Promise<NormResu
   if (!isLayer(layer)) throw argumentError('norm: layer', 'a layer, such as conv2d({ ... }) gives', layer)
   const { json, names, tensors } = describeSingleLayer(layer)
   const request = nativeNormOptions(parsed)
-  return await run(parsed, (token, onProgress) =>
-    native.norm(json, names, tensors, [...parsed.input], request, token, onProgress),
+  return await run(
+    parsed,
+    (token, onProgress) => native.norm(json, names, tensors, [...parsed.input], request, token, onProgress),
+    { operation: 'norm' },
   )
 }

@@ -51,7 +51,7 @@ export function tensor(shape: readonly number[], data: ArrayLike<number>): Tenso
  */
 export async function loadTensor(path: string | URL): Promise<Tensor> {
   const file = filePath(path, 'loadTensor: path')
-  return await run({}, () => native.loadNpy(file))
+  return await run({}, () => native.loadNpy(file), { operation: 'load' })
 }
 
 /**

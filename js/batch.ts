@@ -1,0 +1,215 @@
+/** Many inputs at a time: batches with back-pressure, in one process. */
+import { throwIfAborted } from './cancellation.js'
+import type { RunOptions } from './cancellation.js'
+import { concurrently } from './concurrently.js'
+import { InputError, LipboundError } from './errors.js'
+import { native } from './native.js'
+import { argumentError, callback, count, flag, optional, parseOptions, positiveInteger, signal } from './options.js'
+import type { Specification } from './options.js'
+import { isTensor } from './tensor.js'
+import type { TensorLike } from './tensor.js'
+
+/** An input of a batch: a tensor; or one that is still to come, or to be fetched when its turn has come. */
+export type BatchInput = TensorLike | PromiseLike<TensorLike> | (() => TensorLike | PromiseLike<TensorLike>)
+
+/** An item of a batch that says more than what its input is. What is left out is taken from the options of the batch. */
+export type BatchItem<Options> = Partial<Omit<Options, keyof RunOptions>> & {
+  /** The input. */
+  readonly input: BatchInput
+  /** Comes back with the outcome, whatever it is: a file name, a key of a database. */
+  readonly id?: unknown
+}
+
+/** The items of a batch: inputs, or inputs with what is their own. Iterables are read as there is room, not in advance. */
+export type BatchSource<Options> =
+  Iterable<BatchInput | BatchItem<Options>> | AsyncIterable<BatchInput | BatchItem<Options>>
+
+/** What every batch can be told. */
+export interface BatchControl {
+  /**
+   * Items that are worked on at a time. Default: twice the number of job threads, so that none of them waits for the
+   * event loop. All that is computed at a time in a process shares its job threads, and networks get equal shares of them.
+   */
+  concurrency?: number | undefined
+  /** Whether outcomes come in the order of the items (default), or each as soon as it is there. */
+  ordered?: boolean | undefined
+  /** How many items there are, for the progress of a source that does not tell (an array does). */
+  total?: number | undefined
+  /** Called after each item. If it throws, the batch ends with what it threw. */
+  onProgress?: ((progress: BatchProgress) => unknown) | undefined
+  /** Ends the batch: the iterator rejects at once with `signal.reason`, and what is running ends at its next step. */
+  signal?: AbortSignal | undefined
+}
+
+/** How far a batch is. */
+export interface BatchProgress {
+  /** Items that have an outcome. */
+  readonly done: number
+  /** Those of them whose outcome is an error. */
+  readonly failed: number
+  /** All items, where that is known. */
+  readonly total?: number
+  /** Seconds since the first item was read. */
+  readonly seconds: number
+  /** Items per second so far. */
+  readonly rate: number
+  /** Seconds left at that rate, where the number of items is known. */
+  readonly secondsLeft?: number
+}
+
+/** What became of an item. */
+export type BatchOutcome<Result> = BatchAnswer<Result> | BatchFault
+
+/** An item that was answered. */
+export interface BatchAnswer<Result> {
+  /** Place of the item among all, from 0. */
+  readonly index: number
+  /** What the item gave as such. */
+  readonly id?: unknown
+  readonly ok: true
+  /** The answer. */
+  readonly result: Result
+}
+
+/** An item that could not be answered. The others are not touched by it. */
+export interface BatchFault {
+  /** Place of the item among all, from 0. */
+  readonly index: number
+  /** What the item gave as such. */
+  readonly id?: unknown
+  readonly ok: false
+  /** Why: an error of this package, or whatever the item's own input was rejected with. */
+  readonly error: Error
+}
+
+/** The checks of the options of a batch, without those of its items. */
+const batchSpecification = {
+  concurrency: optional(positiveInteger),
+  ordered: optional(flag),
+  total: optional(count),
+  onProgress: optional(callback<(progress: BatchProgress) => unknown>()),
+  signal: optional(signal),
+}
+
+type Control = Readonly<BatchControl>
+
+/** How many outcomes may wait for a slow reader, or for an earlier item, for each item that is worked on. */
+const AHEAD = 4
+
+/**
+ * Computes the answers to the items of a batch.
+ *
+ * @param where - the method that was called, as messages name it
+ * @param source - the items
+ * @param control - how to go about it
+ * @param compute - the answer to one; gets the options of the item
+ */
+export async function* batch<Options extends object, Result>(
+  where: string,
+  source: BatchSource<Options>,
+  control: Control,
+  compute: (input: TensorLike, own: Partial<Options>, run: RunOptions) => Promise<Result>,
+): AsyncGenerator<BatchOutcome<Result>, void, undefined> {
+  checkSource(where, source)
+  const concurrency = control.concurrency ?? 2 * native.threads()
+  const { ordered = true, signal: ending } = control
+  const progress = new Tally(control, source)
+  const limits = { concurrency, window: AHEAD * concurrency, ordered, signal: ending }
+  yield* concurrently(source, limits, async (item, index, abandoned) => {
+    const outcome = await attempt(where, item, index, abandoned, compute)
+    if (!abandoned.aborted) await progress.count(outcome)
+    return outcome
+  })
+}
+
+async function attempt<Options extends object, Result>(
+  where: string,
+  item: BatchInput | BatchItem<Options>,
+  index: number,
+  abandoned: AbortSignal,
+  compute: (input: TensorLike, own: Partial<Options>, run: RunOptions) => Promise<Result>,
+): Promise<BatchOutcome<Result>> {
+  const { input, id, ...own }: BatchItem<Options> = isItem<Options>(item)
+    ? item
+    : ({ input: item } as BatchItem<Options>)
+  const place = { index, ...(id !== undefined && { id }) }
+  try {
+    const fetched = await (typeof input === 'function' ? input() : input)
+    const result = await compute(fetched, own as Partial<Options>, { signal: abandoned })
+    return { ...place, ok: true, result }
+  } catch (error) {
+    // A network that is gone has an answer to nothing.
+    if (abandoned.aborted || (error instanceof LipboundError && error.code === 'ERR_LIPBOUND_DISPOSED')) throw error
+    return { ...place, ok: false, error: toError(where, index, error) }
+  }
+}
+
+/** An item is the only form of input that has a property of that name. */
+function isItem<Options>(item: unknown): item is BatchItem<Options> {
+  return typeof item === 'object' && item !== null && 'input' in item && !isTensor(item)
+}
+
+function toError(where: string, index: number, thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown
+  const message = `${where}: the input of item ${index} could not be had: ${String(thrown)}`
+  return new InputError('ERR_LIPBOUND_ARGUMENT', message, { cause: thrown })
+}
+
+function checkSource(where: string, source: unknown): void {
+  const iterable =
+    typeof source === 'object' &&
+    source !== null &&
+    // One tensor is no batch of numbers.
+    !ArrayBuffer.isView(source) &&
+    (Symbol.iterator in source || Symbol.asyncIterator in source)
+  if (!iterable) throw argumentError(`${where}: inputs`, 'an iterable or async iterable of inputs', source)
+}
+
+/** Counts outcomes, and tells how far the batch is. */
+class Tally {
+  readonly #onProgress: Control['onProgress']
+  readonly #total: number | undefined
+  readonly #started = performance.now()
+  #done = 0
+  #failed = 0
+
+  constructor({ onProgress, total }: Control, source: object) {
+    this.#onProgress = onProgress
+    this.#total = total ?? (Array.isArray(source) ? source.length : undefined)
+  }
+
+  async count({ ok }: BatchOutcome<unknown>): Promise<void> {
+    this.#done += 1
+    if (!ok) this.#failed += 1
+    await this.#onProgress?.(this.#progress())
+  }
+
+  #progress(): BatchProgress {
+    const seconds = (performance.now() - this.#started) / 1000
+    const rate = this.#done / seconds
+    const total = this.#total
+    return {
+      done: this.#done,
+      failed: this.#failed,
+      seconds,
+      rate,
+      ...(total !== undefined && { total, secondsLeft: Math.max(0, total - this.#done) / rate }),
+    }
+  }
+}
+
+/**
+ * The options of a batch, checked and taken apart: how to go about it, and what each of its items is asked, as it was given.
+ *
+ * @param specification - the checks of what items are asked
+ */
+export function parseBatch<Options extends BatchControl>(
+  where: string,
+  options: Options,
+  specification: Specification,
+): { control: Control; shared: Omit<Options, keyof BatchControl> } {
+  throwIfAborted(options)
+  parseOptions(where, options, { ...specification, ...batchSpecification })
+  const { concurrency, ordered, total, onProgress, signal: ending, ...shared } = options
+  return { control: { concurrency, ordered, total, onProgress, signal: ending }, shared }
+}
