@@ -91,6 +91,7 @@ test('every code of the table is stable and explained', (t) => {
     'ERR_LIPBOUND_FILE',
     'ERR_LIPBOUND_CERTIFICATE',
     'ERR_LIPBOUND_DEPENDENCY',
+    'ERR_LIPBOUND_LIMIT',
     'ERR_LIPBOUND_DISPOSED',
     'ERR_LIPBOUND_INTERNAL',
   ])

@@ -134,9 +134,15 @@ function position(index: number, shape: readonly number[]): number[] {
   }, [])
 }
 
+/** Dimensions that arrays in arrays can have. */
+const MAX_RANK = 32
+
 function fromNested(nested: readonly unknown[], subject: string): Tensor {
   const shape: number[] = []
-  for (let first: unknown = nested; Array.isArray(first); first = first[0]) shape.push(first.length)
+  for (let first: unknown = nested; Array.isArray(first); first = first[0]) {
+    // What comes from outside may be nested deeper than a stack is.
+    if (shape.push(first.length) > MAX_RANK) throw argumentError(subject, `nested at most ${MAX_RANK} deep`, nested)
+  }
   const data = new Float64Array(shape.reduce((product, extent) => product * extent, 1))
   let filled = 0
   const fill = (value: unknown, place: readonly number[]): void => {

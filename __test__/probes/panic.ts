@@ -6,7 +6,7 @@ import { native } from '../../dist/native.js'
 const rejections: unknown[] = []
 for (let round = 0; round < 20; round++) {
   try {
-    await run({}, () => native.panicOnJobThread(`panic ${round}`))
+    await run({}, () => native.panicOnJobThread(`panic ${round}`), { operation: 'load' })
   } catch (error) {
     if (!(error instanceof LipboundError)) throw error
     const { name, code, message } = error
