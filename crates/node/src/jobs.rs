@@ -1,26 +1,26 @@
 //! Job threads: where everything long runs.
 //!
-//! A few threads of our own take jobs in the order they came. They are neither libuv's (whose pool file reads and DNS
-//! need) nor a global pool's. A job that panics rejects its promise and leaves the thread alive.
+//! A few threads of our own take jobs, a lane for each network, so that none has more of their time than another
+//! ([`lipbound_jobs`]). They are neither libuv's (whose pool file reads and DNS need) nor a global pool's. A job that
+//! panics rejects its promise and leaves the thread alive.
 
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, OnceLock, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::{Once, OnceLock},
     thread,
 };
 
+use lipbound_jobs::{LaneId, Queue};
 use lipbound_kernels::{isa::Isa, pool::Threads};
 use lipbound_operators::Workspace;
+use lipbound_spectral::Cancelled;
 use napi::{
     Env,
     bindgen_prelude::{Either, Object, ToNapiValue},
 };
 
-use crate::error::Failure;
+use crate::{cancel::CancelToken, error::Failure};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -44,26 +44,17 @@ pub fn workspace() -> Result<Workspace, Failure> {
     pool().clone().map(Workspace::with_threads).map_err(Failure::argument)
 }
 
-fn queue() -> &'static Sender<Job> {
-    static QUEUE: OnceLock<Sender<Job>> = OnceLock::new();
-    static JOBS: OnceLock<Mutex<Receiver<Job>>> = OnceLock::new();
-    QUEUE.get_or_init(|| {
-        let (sender, receiver) = channel();
-        let jobs: &'static Mutex<Receiver<Job>> = JOBS.get_or_init(|| Mutex::new(receiver));
+fn queue() -> &'static Queue<Job> {
+    static QUEUE: OnceLock<Queue<Job>> = OnceLock::new();
+    static THREADS: Once = Once::new();
+    let queue = QUEUE.get_or_init(Queue::new);
+    THREADS.call_once(|| {
         for i in 0..threads() {
             // A thread that cannot be had leaves the work to the others.
-            let _ = thread::Builder::new().name(format!("lipbound-job-{i}")).spawn(move || {
-                loop {
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    match job {
-                        Ok(job) => job(),
-                        Err(_) => break,
-                    }
-                }
-            });
+            let _ = thread::Builder::new().name(format!("lipbound-job-{i}")).spawn(|| queue.work(|job| job()));
         }
-        sender
-    })
+    });
+    queue
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> String {
@@ -74,18 +65,28 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Runs `work` on a job thread; the promise resolves to its answer or its failure, and never rejects.
+/// Runs `work` on a job thread, after what its lane has already; the promise resolves to its answer or its failure, and
+/// never rejects. Work whose token is set when its turn comes is dropped undone.
 ///
 /// # Errors
 /// If Node-API cannot make a promise.
-pub fn run<T>(env: &Env, work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> napi::Result<Object<'_>>
+pub fn run<'env, T>(
+    env: &'env Env,
+    lane: LaneId,
+    token: Option<CancelToken>,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> napi::Result<Object<'env>>
 where
     T: ToNapiValue + Send + 'static,
 {
     let (deferred, promise) = env.create_deferred()?;
     let job = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|payload| Err(Failure::new("INTERNAL", panic_message(&*payload))));
+        let outcome = if token.is_some_and(|token| token.cancelled()) {
+            Err(Cancelled.into())
+        } else {
+            catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|payload| Err(Failure::new("INTERNAL", panic_message(&*payload))))
+        };
         deferred.resolve(move |_| {
             Ok(match outcome {
                 Ok(answer) => Either::A(answer),
@@ -93,7 +94,6 @@ where
             })
         });
     };
-    // The receiver lives as long as the process.
-    let _ = queue().send(Box::new(job));
+    queue().push(lane, Box::new(job));
     Ok(promise)
 }

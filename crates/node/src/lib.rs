@@ -17,6 +17,7 @@ mod network;
 mod norm;
 mod progress;
 
+use lipbound_jobs::LaneId;
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
 
@@ -35,17 +36,19 @@ pub fn threads() -> u32 {
 /// Reads a .npy file.
 #[napi(ts_return_type = "Promise<NativeTensor | Failure>")]
 pub fn load_npy(env: &Env, path: String) -> napi::Result<Object<'_>> {
-    jobs::run(env, move || Ok(convert::tensor_out(&lipbound_models::load_npy(path.as_ref())?)))
+    jobs::run(env, LaneId::COMMON, None, move || Ok(convert::tensor_out(&lipbound_models::load_npy(path.as_ref())?)))
 }
 
 /// Reads a picture.
 #[napi(ts_return_type = "Promise<NativeTensor | Failure>")]
 pub fn load_image(env: &Env, path: String, options: convert::NativeImageOptions) -> napi::Result<Object<'_>> {
-    jobs::run(env, move || Ok(convert::tensor_out(&lipbound_models::load_image(path.as_ref(), &options.read())?)))
+    jobs::run(env, LaneId::COMMON, None, move || {
+        Ok(convert::tensor_out(&lipbound_models::load_image(path.as_ref(), &options.read())?))
+    })
 }
 
 /// Panics on a job thread: the test suite's proof that a panic rejects a promise and harms nothing else.
 #[napi(ts_return_type = "Promise<void | Failure>")]
 pub fn panic_on_job_thread(env: &Env, message: String) -> napi::Result<Object<'_>> {
-    jobs::run::<()>(env, move || panic!("{message}"))
+    jobs::run::<()>(env, LaneId::COMMON, None, move || panic!("{message}"))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lipbound_jobs::LaneId;
 use lipbound_lipschitz::{
     self as lipschitz, Attempts, BoundOptions, Cost, Document, GlobalOptions, MethodRequest, Network, RadiusOptions,
 };
@@ -195,6 +196,8 @@ impl From<OnnxModel> for Loaded {
 pub struct NativeNetwork {
     /// Empty once disposed; running work holds its own reference.
     loaded: Mutex<Option<Arc<Loaded>>>,
+    /// Of all that is asked of it.
+    lane: LaneId,
 }
 
 impl NativeNetwork {
@@ -203,7 +206,7 @@ impl NativeNetwork {
     }
 
     fn of(loaded: Loaded) -> Self {
-        Self { loaded: Mutex::new(Some(Arc::new(loaded))) }
+        Self { loaded: Mutex::new(Some(Arc::new(loaded))), lane: LaneId::unique() }
     }
 
     fn loaded(&self) -> Result<Arc<Loaded>, Failure> {
@@ -231,7 +234,7 @@ impl NativeNetwork {
     /// A network from its architecture and a safetensors file.
     #[napi(ts_return_type = "Promise<NativeNetwork | Failure>")]
     pub fn load(env: &Env, architecture: String, weights_path: String) -> napi::Result<Object<'_>> {
-        jobs::run(env, move || {
+        jobs::run(env, LaneId::COMMON, None, move || {
             let architecture = Architecture::parse(&architecture)?;
             let network = lipbound_models::load(&architecture, weights_path.as_ref())?;
             Ok(Self::new(network, architecture))
@@ -247,7 +250,7 @@ impl NativeNetwork {
         output: Option<String>,
     ) -> napi::Result<Object<'_>> {
         let input_shape = input_shape.map(|shape| shape.into_iter().map(|d| d as usize).collect());
-        jobs::run(env, move || {
+        jobs::run(env, LaneId::COMMON, None, move || {
             let model = lipbound_models::load_onnx(path.as_ref(), &OnnxOptions { input_shape, output })?;
             Ok(Self::of(model.into()))
         })
@@ -296,7 +299,7 @@ impl NativeNetwork {
     #[napi(ts_return_type = "Promise<NativeTensor | Failure>")]
     pub fn evaluate<'env>(&self, env: &'env Env, input: NativeTensor) -> napi::Result<Object<'env>> {
         let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
-        jobs::run(env, move || Ok(convert::tensor_out(&loaded?.network.evaluate(&input?)?)))
+        jobs::run(env, self.lane, None, move || Ok(convert::tensor_out(&loaded?.network.evaluate(&input?)?)))
     }
 
     /// Upper bounds around an input, one an epsilon.
@@ -313,7 +316,7 @@ impl NativeNetwork {
         let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
         let request = options.read();
         let reporter = (token.clone(), progress::callback(on_progress)?);
-        jobs::run(env, move || {
+        jobs::run(env, self.lane, Some(token.clone()), move || {
             let request = request?;
             let options = request.around(ball)?;
             let reporter = Reporter::new(reporter.0, reporter.1);
@@ -342,7 +345,7 @@ impl NativeNetwork {
     ) -> napi::Result<Object<'env>> {
         let (loaded, request) = (self.loaded(), options.read());
         let reporter = (token.clone(), progress::callback(on_progress)?);
-        jobs::run(env, move || {
+        jobs::run(env, self.lane, Some(token.clone()), move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (request, loaded, ws) = (request?, loaded?, &mut jobs::workspace()?);
             let options = GlobalOptions { method: request.method, norm: request.norm, attempts: request.attempts };
@@ -372,7 +375,7 @@ impl NativeNetwork {
         let (loaded, input) = (self.loaded(), convert::tensor_in(&input, "input"));
         let request = options.read();
         let reporter = (token.clone(), progress::callback(on_progress)?);
-        jobs::run(env, move || {
+        jobs::run(env, self.lane, Some(token.clone()), move || {
             let options = request?.around(ball)?;
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
@@ -395,7 +398,7 @@ impl NativeNetwork {
         let witness = options.witness;
         let options = options.read();
         let reporter = (token.clone(), progress::callback(on_progress)?);
-        jobs::run(env, move || {
+        jobs::run(env, self.lane, Some(token.clone()), move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, options, ws) = (loaded?, input?, options?, &mut jobs::workspace()?);
             let radius = lipschitz::certified_radius(&loaded.network, &input, &options, &reporter, ws)?;
@@ -421,7 +424,7 @@ impl NativeNetwork {
     ) -> napi::Result<Object<'env>> {
         let loaded = self.loaded();
         let reporter = (token.clone(), progress::callback(on_progress)?);
-        jobs::run(env, move || {
+        jobs::run(env, self.lane, Some(token.clone()), move || {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let loaded = loaded?;
             let max_steps = Some(options.max_steps.unwrap_or(lipschitz::CHECK_STEPS as f64));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use lipbound_jobs::LaneId;
 use lipbound_models::affine_layer;
 use lipbound_operators::masked;
 use lipbound_spectral::norm_bracket;
@@ -34,7 +35,7 @@ pub fn norm<'env>(
     let memory = convert::memory_in(names, &tensors);
     let callback = progress::callback(on_progress)?;
     let token = token.clone();
-    jobs::run(env, move || {
+    jobs::run(env, LaneId::COMMON, Some(token.clone()), move || {
         let shape = convert::shape_in(&input_shape, "input")?;
         let options = options.read()?;
         let started = Instant::now();
