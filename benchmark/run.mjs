@@ -1,4 +1,4 @@
-// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, tightness, the package, peers.
+// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, tightness, the package, batches, peers.
 
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -14,6 +14,7 @@ const steps = [
   ['Bounds', process.execPath, [here('bounds.mjs')]],
   ['Tightness', process.execPath, [here('tightness.mjs')]],
   ['Package', process.execPath, [here('package.mjs')]],
+  ['Batch', process.execPath, [here('batch.mjs')]],
   ['Peers', process.execPath, [here('peers/run.mjs')]],
 ]
 const wanted = process.argv.slice(2)
