@@ -2,7 +2,7 @@
 
 import { add, finish, noCounts, parseSummary, run } from './run.mjs'
 
-const steps = ['test', 'lint', 'check:native']
+const steps = ['test', 'lint', 'check:native', 'check:supply']
 
 const counts = noCounts()
 for (const step of steps) {
