@@ -133,26 +133,22 @@ export class Lenet {
         source.set(input.data.subarray(from, from + input.side), (c * padded + row + padding) * padded + padding)
       }
     }
-    const maps = bias.length
-    const before = new Float64Array(maps * side * side)
-    /** For every weight of a map, where the rows begin that it joins to those of the sums. */
-    const starts: Int32Array[] = []
-    for (let c = 0; c < input.channels; c++) {
-      for (let i = 0; i < 5; i++) {
-        for (let j = 0; j < 5; j++) {
-          starts.push(Int32Array.from({ length: side }, (_, row) => (c * padded + row + i) * padded + j))
-        }
+    const [maps, area, taps] = [bias.length, side * side, input.channels * 25]
+    /** For every weight of a map, the pixels that it is multiplied with. */
+    const under = new Float64Array(taps * area)
+    for (let tap = 0, to = 0; tap < taps; tap++) {
+      const [c, i, j] = [Math.floor(tap / 25), Math.floor(tap / 5) % 5, tap % 5]
+      for (let row = 0; row < side; row++) {
+        let from = (c * padded + row + i) * padded + j
+        for (const end = to + side; to < end; to++, from++) under[to] = source[from] ?? NaN
       }
     }
-    const each = (pass: typeof correlate, sums: Numbers, sources: Numbers): void => {
-      for (let m = 0; m < maps; m++) {
-        starts.forEach((rows, k) => {
-          pass(sums, m * side * side, sources, rows, weight[m * starts.length + k] ?? NaN, side)
-        })
-      }
+    const before = new Float64Array(maps * area)
+    for (let m = 0; m < maps; m++) {
+      before.fill(bias[m] ?? NaN, m * area, (m + 1) * area)
+      for (let tap = 0; tap < taps; tap++)
+        addMultiple(before, m * area, weight[m * taps + tap] ?? NaN, under, tap * area, area)
     }
-    for (let m = 0; m < maps; m++) before.fill(bias[m] ?? NaN, m * side * side, (m + 1) * side * side)
-    each(correlate, before, source)
     const half = side / 2
     const output: Stack = { channels: maps, side: half, data: new Float64Array(maps * half * half) }
     const winners = new Int32Array(output.data.length)
@@ -166,12 +162,17 @@ export class Lenet {
       output.data[place] = Math.max(0, before[best] ?? NaN)
     }
     const backward = (g: Numbers): Numbers => {
-      const pulled = new Float64Array(before.length)
-      winners.forEach((winner, place) => {
-        if ((before[winner] ?? NaN) > 0) pulled[winner] = g[place] ?? NaN
-      })
       const back = new Float64Array(source.length)
-      each(spread, pulled, back)
+      // All that a pool passes on comes from its winner, and nothing from one that is not positive.
+      for (let place = 0; place < winners.length; place++) {
+        const winner = winners[place] ?? NaN
+        if (!((before[winner] ?? NaN) > 0)) continue
+        const [m, row, column] = [Math.floor(winner / area), Math.floor((winner % area) / side), winner % side]
+        for (let line = 0; line < input.channels * 5; line++) {
+          const to = (Math.floor(line / 5) * padded + row + (line % 5)) * padded + column
+          addMultiple(back, to, g[place] ?? NaN, weight, m * taps + line * 5, 5)
+        }
+      }
       const inner = new Float64Array(input.data.length)
       for (let c = 0; c < input.channels; c++) {
         for (let row = 0; row < input.side; row++) {
@@ -214,28 +215,9 @@ export class Lenet {
   }
 }
 
-/** Adds `weight` times rows of the sources to the rows of `sums` from `first` on. */
-function correlate(
-  sums: Numbers,
-  first: number,
-  sources: Numbers,
-  rows: Int32Array,
-  weight: number,
-  side: number,
-): void {
-  for (let row = 0, to = first; row < side; row++) {
-    let from = rows[row] ?? NaN
-    for (const end = to + side; to < end; to++, from++) sums[to] = (sums[to] ?? NaN) + weight * (sources[from] ?? NaN)
-  }
-}
-
-/** The adjoint: adds `weight` times rows of `sums` to the sources. */
-function spread(sums: Numbers, first: number, sources: Numbers, rows: Int32Array, weight: number, side: number): void {
-  for (let row = 0, from = first; row < side; row++) {
-    let to = rows[row] ?? NaN
-    for (const end = from + side; from < end; from++, to++)
-      sources[to] = (sources[to] ?? NaN) + weight * (sums[from] ?? NaN)
-  }
+/** Adds `factor` times `count` numbers of `numbers` to those of `sums`, from these places on. */
+function addMultiple(sums: Numbers, to: number, factor: number, numbers: Numbers, from: number, count: number): void {
+  for (let i = 0; i < count; i++) sums[to + i] = (sums[to + i] ?? NaN) + factor * (numbers[from + i] ?? NaN)
 }
 
 function readSafetensors(path: string): Weights {
