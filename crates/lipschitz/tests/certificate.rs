@@ -1,8 +1,6 @@
 //! The whole-network certificate against sampled ratios and against the layerwise bound.
 
-mod common;
-
-use common::{Random, nearby, network, ratio};
+use crate::common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{BoundOptions, GlobalOptions, Kind, Method, MethodRequest, Quiet, bound, global_bound};
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;

@@ -1,10 +1,8 @@
 //! Certificates: true ones are accepted, corrupted ones refused.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{Random, nearby, network, ratio};
+use crate::common::{Random, nearby, network, ratio};
 use lipbound_lipschitz::{
     Affine, Bias, BoundError, BoundMonitor, BoundOptions, BoundResult, Certificate, CheckReport, Document,
     GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit, WholeClaim, bound,

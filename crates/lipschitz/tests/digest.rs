@@ -1,10 +1,8 @@
 //! Networks have the same digest if, and only if, they are the same.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{Random, network};
+use crate::common::{Random, network};
 use lipbound_lipschitz::{
     Affine, AvgPool2d, BatchNorm2d, Conv2dOptions, Layer, MaxPool, MaxPool2dOptions, ModelError, Network,
     NetworkBuilder, Node, Tensor, Unit, Units, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d,

@@ -2,9 +2,7 @@
 //! listed. On a piece `norm(f(x) - f(x0)) / |x - x0| = norm(a / t + b)` with `t = x - x0` is convex in `1 / t`, so its
 //! largest value is at an end of the piece; the uniform constant is the largest slope of a piece.
 
-mod common;
-
-use common::Random;
+use crate::common::Random;
 use lipbound_lipschitz::{
     BoundOptions, GlobalOptions, Kind, MethodRequest, NetworkBuilder, Node, Quiet, Tensor, Unit, bound,
     bound_functionals, global_bound, global_bound_functionals, linear, unit,

@@ -1,8 +1,6 @@
 //! Scalar functionals of the output, against sampled ratios, the whole output, and networks that end in them.
 
-mod common;
-
-use common::{Random, distance, nearby, network};
+use crate::common::{Random, distance, nearby, network};
 use lipbound_lipschitz::{
     BoundOptions, BoundResult, GlobalOptions, Kind, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor, Unit,
     bound_functionals, global_bound_functionals, linear, unit,

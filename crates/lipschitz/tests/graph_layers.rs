@@ -1,8 +1,6 @@
 //! Layers of branches, of rearrangement and transposed convolutions, against loops that say what they are.
 
-mod common;
-
-use common::{Random, nearby, node_by_node, ratio};
+use crate::common::{Random, nearby, node_by_node, ratio};
 use lipbound_lipschitz::{
     BoundOptions, ConvTranspose2dOptions, Kind, Layer, MethodRequest, ModelError, Network, NetworkBuilder, Parts,
     Quiet, Tensor, Unit, abs, add, bound, concat, conv_transpose2d, global_max_pool2d, linear, maximum, minimum, pad2d,

@@ -1,8 +1,6 @@
 //! The layerwise bound against sampled ratios.
 
-mod common;
-
-use common::{Random, nearby, network, node_by_node, ratio};
+use crate::common::{Random, nearby, network, node_by_node, ratio};
 use lipbound_lipschitz::{
     BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor,
     Unit, bound, global_bound, linear, normalize, unit,

@@ -1,11 +1,9 @@
 //! Certified radii against exact boundaries (rational arithmetic along rays), against samples of awkward networks, and where
 //! a network or a box is a special case.
 
-mod common;
-
 use std::{cell::Cell, sync::Arc};
 
-use common::{Random, distance, nearby, network, node_by_node};
+use crate::common::{Random, distance, nearby, network, node_by_node};
 use lipbound_lipschitz::{
     Attempts, BoundMonitor, BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MaxPool, MethodRequest, Network,
     NetworkBuilder, Node, Quiet, Radius, RadiusOptions, RadiusTermination, Tensor, Unit, ZeroRadius, bound,

@@ -1,6 +1,6 @@
 //! Random networks with awkward features, and ratios sampled from them.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, reason = "not all of it is used")]
 
 use std::sync::Arc;
 
