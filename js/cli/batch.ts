@@ -1,7 +1,9 @@
 /** One command over many inputs: a bad one is told and the others go on. */
 import { basename } from 'node:path'
 
+import { concurrently } from '../concurrently.js'
 import { InputError, LipboundError } from '../errors.js'
+import { native } from '../native.js'
 import type { Network } from '../network.js'
 import type { Tensor } from '../tensor.js'
 import { findInputs, openInput } from './inputs.js'
@@ -78,13 +80,17 @@ export class Batch {
     asObject: (answer: Answer) => object,
   ): Promise<Outcome<Answer>[]> {
     const outcomes: Outcome<Answer>[] = []
-    for (const [index, path] of this.paths.entries()) {
-      const outcome = await this.#attempt(path, async (onProgress) => {
+    const concurrency = 2 * native.threads()
+    const limits = { concurrency, window: concurrency, ordered: true }
+    const computed = concurrently(this.paths, limits, (path, index) =>
+      this.#attempt(path, async (onProgress) => {
         const centre = await openInput(path, network, this.#words)
         return work({ path, index, centre, onProgress })
-      })
+      }),
+    )
+    for await (const outcome of computed) {
       if (this.#words.jsonl)
-        printJson('error' in outcome ? failed(outcome) : { input: path, ...asObject(outcome.answer) })
+        printJson('error' in outcome ? failed(outcome) : { input: outcome.input, ...asObject(outcome.answer) })
       else if ('error' in outcome) printError(outcome.error)
       if ('error' in outcome) process.exitCode = BAD_INPUT
       outcomes.push(outcome)

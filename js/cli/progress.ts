@@ -61,6 +61,8 @@ const CLEAR = '\r\u001B[K'
 export class ProgressLine {
   readonly #parts: number
   readonly #started = performance.now()
+  /** How far each part is that is worked on. */
+  readonly #running = new Map<symbol, number>()
   #finished = 0
 
   constructor(parts = 1) {
@@ -68,17 +70,20 @@ export class ProgressLine {
   }
 
   /**
-   * Does one part of the work and shows how far it is; the line is taken away after it.
+   * Does one part of the work, perhaps beside others, and shows how far all of it is; the line is taken away after it.
    *
    * @param name - what the part is about; nothing where there is only one
    */
   async part<Result>(name: string | undefined, work: (onProgress?: OnProgress) => Promise<Result>): Promise<Result> {
     const { stderr } = process
     if (!stderr.isTTY) return work()
+    const part = Symbol(name)
     try {
       return await work(({ stage, done, epsilon }) => {
+        this.#running.set(part, done)
+        const begun = [...this.#running.values()].reduce((sum, share) => sum + share, 0)
         const standing = {
-          done: (this.#finished + done) / this.#parts,
+          done: (this.#finished + begun) / this.#parts,
           seconds: (performance.now() - this.#started) / 1000,
           finished: this.#finished,
           parts: this.#parts,
@@ -92,6 +97,7 @@ export class ProgressLine {
       })
     } finally {
       stderr.write(CLEAR)
+      this.#running.delete(part)
       this.#finished += 1
     }
   }
