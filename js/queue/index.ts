@@ -1,0 +1,21 @@
+/**
+ * Batches in a queue (BullMQ, on Redis or PostgreSQL), answered by workers in other processes and on other machines.
+ *
+ * @packageDocumentation
+ */
+export { QueueBatch, enqueueBatch } from './batch.js'
+export type {
+  BatchModels,
+  BoundJobs,
+  ItemModel,
+  ModelReference,
+  QueueBatchControl,
+  QueueBatchProgress,
+  RadiusJobs,
+  ResultsOptions,
+} from './batch.js'
+export type { QueueConnection } from './connection.js'
+export type { ResultJson } from './job.js'
+export type { ModelSource } from './models.js'
+export { QueueWorker, startWorker } from './worker.js'
+export type { WorkerEvent, WorkerOptions } from './worker.js'
