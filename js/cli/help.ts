@@ -29,6 +29,8 @@ Exit status:
 
 Environment:
   LIPBOUND_THREADS  threads to work with (default: as many as the machine runs at once)
+  LIPBOUND_REDIS, LIPBOUND_POSTGRES
+                    where the queue of lipbound enqueue and lipbound worker is
   LIPBOUND_ISA      processor instructions to use: avx512, avx2 or portable (default: the best there are)
 
 Progress is shown on stderr if that is a terminal. Errors end with a code, such as ERR_LIPBOUND_FILE.

@@ -9,6 +9,7 @@ import type { Context } from './arguments.js'
 import { addBoundCommand } from './bound.js'
 import { addCertifyCommand } from './certify.js'
 import { addCheckCommand } from './check.js'
+import { addEnqueueCommand } from './enqueue.js'
 import { addGlobalCommand } from './global.js'
 import { MANUAL } from './help.js'
 import { addInspectCommand } from './inspect.js'
@@ -16,6 +17,7 @@ import { addNormCommand } from './norm.js'
 import { printError } from './output.js'
 import { ANSWERED, BAD_INPUT, FAILURE } from './status.js'
 import { addSweepCommand } from './sweep.js'
+import { addWorkerCommand } from './worker.js'
 
 /** Why the work ends early. */
 class Interrupted extends Error {}
@@ -41,6 +43,8 @@ function createProgram(context: Context): Command {
   addGlobalCommand(program, context)
   addNormCommand(program, context)
   addCheckCommand(program, context)
+  addEnqueueCommand(program, context)
+  addWorkerCommand(program, context)
   return program
 }
 
