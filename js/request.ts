@@ -8,7 +8,7 @@ import type { RunOptions } from './cancellation.js'
 import { InputError, LipboundError } from './errors.js'
 import type { BoundOptions, Network } from './network.js'
 import { argumentError, show } from './options.js'
-import type { InputBox, RadiusOptions, RadiusResult } from './radius.js'
+import type { RadiusOptions, RadiusResult } from './radius.js'
 import type { BoundResult } from './results.js'
 import { isTensor, toTensor } from './tensor.js'
 import type { NestedNumbers, Tensor } from './tensor.js'
@@ -69,14 +69,28 @@ export async function answer<Of extends Task>(
 ): Promise<RequestResult[Of]> {
   const { inputShape } = network.summary
   const centre = tensorFromJson(input, inputShape, `${task}: input`)
-  const asked = checkedOptions(options, `${task}: options`)
+  const asked = optionsFromJson(task, options, inputShape)
   if (task === 'bound') {
     return (await network.bound(centre, { ...(asked as unknown as BoundOptions), ...run })) as RequestResult[Of]
   }
-  const { inputBox, ...others } = asked
-  // What it really is is checked where the options are.
-  const box = inputBox === undefined ? undefined : (boxFromJson(inputBox, inputShape) as InputBox)
-  return (await network.certifiedRadius(centre, { ...others, inputBox: box, ...run })) as RequestResult[Of]
+  return (await network.certifiedRadius(centre, { ...asked, ...run })) as RequestResult[Of]
+}
+
+/**
+ * Reads options: tensors among them become tensors; what the values are is checked where the options are used.
+ *
+ * @param options - as they came from outside
+ * @param inputShape - the shape that numbers without one have
+ * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for options that are none, or that cannot come from outside
+ */
+export function optionsFromJson(
+  task: Task,
+  options: unknown,
+  inputShape: readonly number[],
+): Readonly<Record<string, unknown>> {
+  const { inputBox, ...others } = checkedOptions(options, `${task}: options`)
+  if (inputBox === undefined) return others
+  return { ...others, inputBox: task === 'radius' ? boxFromJson(inputBox, inputShape) : inputBox }
 }
 
 /** Options are an object; a signal or a callback cannot come from outside. */
