@@ -6,7 +6,7 @@ import test from 'ava'
 import { testBadUses } from '../helpers/command-line.js'
 import { lipbound, repositoryFile } from '../helpers/process.js'
 
-const commands = ['inspect', 'bound', 'certify', 'sweep', 'global', 'norm', 'check']
+const commands = ['inspect', 'bound', 'certify', 'sweep', 'global', 'norm', 'check', 'serve']
 
 test('help needs nothing else: commands, examples, exit statuses, the environment', async (t) => {
   const { status, stdout, stderr } = await lipbound('--help')

@@ -32,6 +32,7 @@ Environment:
   LIPBOUND_REDIS, LIPBOUND_POSTGRES
                     where the queue of lipbound enqueue and lipbound worker is
   LIPBOUND_ISA      processor instructions to use: avx512, avx2 or portable (default: the best there are)
+  LIPBOUND_TOKEN    bearer token of lipbound serve, where no file has it
 
 Progress is shown on stderr if that is a terminal. Errors end with a code, such as ERR_LIPBOUND_FILE.
 README.md and docs/ in the repository explain methods, formats and guarantees; docs/command-line.md has all of this at length.`

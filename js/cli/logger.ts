@@ -3,8 +3,8 @@ import type { Logger } from 'pino'
 
 import { load } from '../report/load.js'
 
-/** How much is logged, from the least to the most. */
-export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
+/** How much is logged, from everything to nothing. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 /** One of {@link logLevels}. */
 export type LogLevel = (typeof logLevels)[number]

@@ -15,6 +15,7 @@ import { MANUAL } from './help.js'
 import { addInspectCommand } from './inspect.js'
 import { addNormCommand } from './norm.js'
 import { printError } from './output.js'
+import { addServeCommand } from './serve.js'
 import { ANSWERED, BAD_INPUT, FAILURE } from './status.js'
 import { addSweepCommand } from './sweep.js'
 import { addWorkerCommand } from './worker.js'
@@ -45,6 +46,7 @@ function createProgram(context: Context): Command {
   addCheckCommand(program, context)
   addEnqueueCommand(program, context)
   addWorkerCommand(program, context)
+  addServeCommand(program, context)
   return program
 }
 
