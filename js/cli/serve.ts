@@ -90,7 +90,7 @@ async function serve(words: Words, { signal }: Context): Promise<void> {
       return value === undefined ? [] : [[name, value]]
     }),
   )
-  const logger = await createLogger('serve', logLevel)
+  const logger = await createLogger('lipbound serve', logLevel)
   const options = { models, host, port, token, docs, metrics, grace, connections, limits, logger }
   // From now on, and while models are loaded.
   const ended = Promise.race([once(process, 'SIGTERM'), aborted(signal)])
