@@ -86,6 +86,12 @@ impl GemvScratch {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.partial.capacity() * size_of::<f64>()
+    }
 }
 
 /// The products of matrices of one size, on one instruction set.
@@ -130,6 +136,12 @@ impl Gemv {
     #[must_use]
     pub fn gram_accumulation_length(&self) -> usize {
         self.rows.div_ceil(GROUP).div_ceil(self.gram_pieces()) * GROUP + self.gram_pieces()
+    }
+
+    /// Bytes of scratch memory that an adjoint product needs.
+    #[must_use]
+    pub fn adjoint_scratch(&self) -> usize {
+        if self.pieces() == 1 { 0 } else { self.pieces() * self.columns * size_of::<f64>() }
     }
 
     /// Pieces of the rows in an adjoint product: few when the columns alone keep threads busy.
@@ -265,7 +277,9 @@ impl Gemv {
             return Disjoint::new(result);
         }
         if scratch.partial.len() < pieces * self.columns {
-            scratch.partial.resize(pieces * self.columns, 0.0);
+            // The old ones go first: they hold nothing that is needed.
+            scratch.partial = Vec::new();
+            scratch.partial = vec![0.0; pieces * self.columns];
         }
         Disjoint::new(&mut scratch.partial)
     }

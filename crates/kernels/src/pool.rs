@@ -69,6 +69,8 @@ struct Shared {
     /// Copies that can be watched without the lock: how many loops there have been, and [`State::running`].
     epoch: AtomicUsize,
     running: AtomicUsize,
+    /// Threads that said they are at work, see [`Threads::occupy`].
+    occupied: AtomicUsize,
 }
 
 struct Pool {
@@ -264,12 +266,22 @@ impl Threads {
         self.count
     }
 
+    /// Says that the calling thread is at work until the guard goes. Where as many are as the pool has threads, each does its
+    /// loops by itself: a helper would take the place of another caller, and its owner wait for it.
+    #[must_use]
+    pub fn occupy(&self) -> Occupied {
+        if let Some(pool) = &self.pool {
+            pool.shared.occupied.fetch_add(1, Ordering::Relaxed);
+        }
+        Occupied(self.pool.clone())
+    }
+
     /// Calls `work(slot, item)` once for every item below `items`, on all threads, and returns when all are done. No
     /// two concurrent calls get the same slot, and slots are below [`Self::count`] and below `items`. A panic in `work`
     /// is passed on.
     pub fn run(&self, items: usize, work: impl Fn(usize, usize) + Sync) {
         match &self.pool {
-            Some(pool) if items > 1 => {
+            Some(pool) if items > 1 && pool.shared.occupied.load(Ordering::Relaxed) < self.count => {
                 let next = AtomicUsize::new(0);
                 pool.shared.share(self.count.min(items) - 1, &|slot| {
                     loop {
@@ -283,6 +295,23 @@ impl Threads {
             }
             _ => (0..items).for_each(|item| work(0, item)),
         }
+    }
+}
+
+/// A thread that is at work; see [`Threads::occupy`].
+pub struct Occupied(Option<Arc<Pool>>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.shared.occupied.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Occupied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Occupied")
     }
 }
 
@@ -318,6 +347,20 @@ mod tests {
     use super::*;
     use std::ffi::OsStr;
     use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn callers_that_occupy_all_threads_work_alone() {
+        let threads = Threads::new(2).unwrap();
+        let (first, second) = (threads.occupy(), threads.occupy());
+        let caller = std::thread::current().id();
+        threads.run(100, |slot, _| assert_eq!((slot, std::thread::current().id()), (0, caller)));
+        drop((first, second));
+        assert_eq!(threads.pool.as_ref().unwrap().shared.occupied.load(Ordering::Relaxed), 0);
+        let _one = threads.occupy();
+        let done = AtomicUsize::new(0);
+        threads.run(100, |_, _| _ = done.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(done.into_inner(), 100);
+    }
 
     #[test]
     fn every_item_runs_once_and_slots_are_not_shared() {

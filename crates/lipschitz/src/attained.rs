@@ -365,10 +365,7 @@ fn evaluation_error(
         let (gain, extra) = match &stage.action {
             Action::Affine { operator, unit, .. } => {
                 let slope = steepest(unit.as_ref());
-                let norm = operator.as_ref().map_or(1.0, |operator| {
-                    let frobenius = rounding::norm_up(stage.full_row_norms(&**operator, ws));
-                    frobenius.min(operator.abs_norm())
-                });
+                let norm = operator.as_ref().map_or(1.0, |operator| stage.cap(&**operator, ws));
                 let of_unit = rounding::gamma(unit.as_ref().map_or(0, Units::roundings))
                     * rounding::norm_up(&nominal.trace.values[index + 1]);
                 (rounding::mul_up(norm, slope), rounding::mul_up(slope, of_unit.next_up()))

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lipbound_operators::{LinearOperator, Workspace};
+use lipbound_operators::{LinearOperator, Workspace, rounding};
 
 use crate::{Affine, Layer, MaxPool, Node, StageKind, Units, merge};
 
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     pub action: Action,
     /// Row norms of the operator without a mask, computed once a network.
     pub full_row_norms: OnceLock<Vec<f64>>,
+    /// What they and the operator's sums say of its norm, once a network too.
+    pub cap: OnceLock<f64>,
 }
 
 impl Stage {
@@ -51,6 +53,14 @@ impl Stage {
             Action::Add => StageKind::Add,
             Action::Concat => StageKind::Concat,
         }
+    }
+
+    /// A cheap upper bound of the norm of the stage's operator without a mask.
+    pub fn cap(&self, operator: &dyn LinearOperator, ws: &mut Workspace) -> f64 {
+        *self.cap.get_or_init(|| {
+            let frobenius = rounding::norm_up(self.full_row_norms(operator, ws));
+            frobenius.min(operator.abs_norm())
+        })
     }
 
     /// `norm(a_i)` of every row of the stage's operator.
@@ -101,6 +111,7 @@ impl Plan {
                 shape: node.shape.clone(),
                 action,
                 full_row_norms: OnceLock::new(),
+                cap: OnceLock::new(),
             });
             stage_of[index + 1] = stages.len();
         }

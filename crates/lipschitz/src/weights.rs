@@ -94,7 +94,7 @@ pub(crate) fn search(
             ws,
         );
         value = bundle_norm(&output);
-        input = increments.backward(
+        let back = increments.backward(
             output,
             Arithmetic::Signed,
             &mut |unit, at| {
@@ -104,6 +104,7 @@ pub(crate) fn search(
             },
             ws,
         );
+        std::mem::replace(&mut input, back).into_iter().for_each(|old| ws.give(old));
         history.push(value);
         if let Some(&earlier) = history.len().checked_sub(5).and_then(|i| history.get(i))
             && (value - earlier).abs() <= effort.tolerance * value
@@ -117,7 +118,10 @@ pub(crate) fn search(
             norm(&g[range.clone()]) / (increments.units[unit].delta * norm(&v[range]))
         })
         .collect();
-    Ok(Search { input, adjoint: g, value, lambda, steps: history.len() })
+    // A search is kept; buffers of the workspace may be longer than they look.
+    let kept = input.iter().map(|vector| vector.to_vec()).collect();
+    input.into_iter().for_each(|vector| ws.give(vector));
+    Ok(Search { input: kept, adjoint: g, value, lambda, steps: history.len() })
 }
 
 /// Replaces `at` by `delta norm(at)` in the direction of `towards`.

@@ -6,13 +6,19 @@
 
 use std::{
     any::Any,
+    cell::Cell,
+    mem,
+    ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Once, OnceLock},
     thread,
 };
 
 use lipbound_jobs::{LaneId, Queue};
-use lipbound_kernels::{isa::Isa, pool::Threads};
+use lipbound_kernels::{
+    isa::Isa,
+    pool::{Occupied, Threads},
+};
 use lipbound_operators::Workspace;
 use lipbound_spectral::Cancelled;
 use napi::{
@@ -39,9 +45,50 @@ pub fn threads() -> usize {
     pool().as_ref().map_or(1, Threads::count)
 }
 
-/// Scratch memory for a job, with the kernels' threads.
-pub fn workspace() -> Result<Workspace, Failure> {
-    pool().clone().map(Workspace::with_threads).map_err(Failure::argument)
+/// Bytes of scratch memory that a job thread keeps for its next job: enough for networks whose bounds take milliseconds,
+/// which would notice that it is made anew.
+const KEPT: usize = 4 << 20;
+
+thread_local! {
+    static SCRATCH: Cell<Option<Workspace>> = const { Cell::new(None) };
+}
+
+/// Scratch memory of a job, with the kernels' threads; the next job of the thread goes on with it.
+pub struct Scratch {
+    workspace: Workspace,
+    /// With as many jobs as threads, helpers would only take the place of other jobs.
+    _at_work: Occupied,
+}
+
+/// Scratch memory for a job.
+pub fn workspace() -> Result<Scratch, Failure> {
+    let threads = pool().as_ref().map_err(|error| Failure::argument(error.clone()))?;
+    let workspace = SCRATCH.take().unwrap_or_else(|| Workspace::with_threads(threads.clone()));
+    Ok(Scratch { workspace, _at_work: threads.occupy() })
+}
+
+impl Deref for Scratch {
+    type Target = Workspace;
+
+    fn deref(&self) -> &Workspace {
+        &self.workspace
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut Workspace {
+        &mut self.workspace
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a panic leaves goes with it.
+        if !thread::panicking() {
+            self.workspace.trim(KEPT);
+            SCRATCH.set(Some(mem::take(&mut self.workspace)));
+        }
+    }
 }
 
 fn queue() -> &'static Queue<Job> {

@@ -430,7 +430,7 @@ impl NativeNetwork {
             let max_steps = Some(options.max_steps.unwrap_or(lipschitz::CHECK_STEPS as f64));
             let options = NormOptions { max_steps, ..options }.read()?;
             let document = Document::parse(&certificate)?;
-            Ok(convert::check_out(document.check(&loaded.network, &options, &reporter, &mut jobs::workspace()?)?))
+            Ok(convert::check_out(document.check(&loaded.network, &options, &reporter, &mut *jobs::workspace()?)?))
         })
     }
 

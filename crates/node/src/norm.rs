@@ -43,7 +43,7 @@ pub fn norm<'env>(
         let reporter = Reporter::new(token, callback);
         reporter.begin("norm");
         let operator = masked(affine.operator, None, None);
-        let norm = norm_bracket(&*operator, &options, &reporter, &mut jobs::workspace()?)?;
+        let norm = norm_bracket(&*operator, &options, &reporter, &mut *jobs::workspace()?)?;
         Ok(convert::norm_out(&norm, options.seed, started.elapsed().as_secs_f64()))
     })
 }

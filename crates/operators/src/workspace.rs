@@ -75,13 +75,33 @@ impl Workspace {
     /// A buffer of `len` elements of unspecified value.
     #[must_use]
     pub fn take(&mut self, len: usize) -> Vec<f64> {
-        let fit = (0..self.free.len())
-            .filter(|&i| self.free[i].capacity() >= len)
-            .min_by_key(|&i| self.free[i].capacity())
-            .or_else(|| (0..self.free.len()).max_by_key(|&i| self.free[i].capacity()));
-        let mut buffer = fit.map(|i| self.free.swap_remove(i)).unwrap_or_default();
-        buffer.resize(len, 0.0);
-        buffer
+        let fit =
+            (0..self.free.len()).filter(|&i| self.free[i].capacity() >= len).min_by_key(|&i| self.free[i].capacity());
+        if let Some(i) = fit {
+            let mut buffer = self.free.swap_remove(i);
+            buffer.resize(len, 0.0);
+            return buffer;
+        }
+        // In place of the largest, which goes first: what is in it is of no value, and a buffer that grew would be longer.
+        if let Some(largest) = (0..self.free.len()).max_by_key(|&i| self.free[i].capacity()) {
+            self.free.swap_remove(largest);
+        }
+        vec![0.0; len]
+    }
+
+    /// Bytes that are kept for reuse, without those that are taken.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of_shares = self.shares.iter().map(|share| share.lock().unwrap_or_else(PoisonError::into_inner).bytes());
+        let free: usize = self.free.iter().map(Vec::capacity).sum();
+        free * size_of::<f64>() + self.conv.bytes() + self.gemv.bytes() + of_shares.sum::<usize>()
+    }
+
+    /// Frees everything, if more is kept than `bytes`.
+    pub fn trim(&mut self, bytes: usize) {
+        if self.bytes() > bytes {
+            *self = Self::with_threads(self.threads.clone());
+        }
     }
 
     /// A buffer of `len` zeros.

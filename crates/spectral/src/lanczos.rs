@@ -136,8 +136,8 @@ pub fn run(
             break;
         }
     }
+    // The start vector is not the workspace's: it would grow by one in each run.
     ws.give(u);
-    ws.give(v);
     Ok(result)
 }
 

@@ -60,6 +60,8 @@ impl Scratch {
         for slot in &mut self.slots[..slots] {
             let grow = |buffer: &mut AlignedVec<u8>, len: usize| {
                 if buffer.len() < len * size_of::<T>() {
+                    // The old one goes first: it holds nothing that is needed.
+                    *buffer = AlignedVec::default();
                     *buffer = AlignedVec::zeroed(len * size_of::<T>());
                 }
             };
