@@ -322,6 +322,24 @@ test('the summary tells names, shapes, parameters and units', (t) => {
   )
 })
 
+test('the summary predicts what bounds take of memory', (t) => {
+  const network = (size: number) =>
+    sequential({ input: [size] }, [
+      linear({ weight: tensor([size, size], new Float64Array(size * size)) }),
+      relu(),
+      linear({ weight: tensor([10, size], new Float64Array(10 * size)) }),
+    ])
+  using small = network(100)
+  using large = network(1000)
+  for (const { summary } of [small, large]) {
+    const { network, layerwise, certificate, radius } = summary.memory
+    // The weights are eight bytes each, and little is made of them.
+    t.true(network >= 8 * summary.parameters && network < 8.5 * summary.parameters + 50_000)
+    t.true(Number.isSafeInteger(layerwise) && layerwise > 0 && certificate >= layerwise && radius > 0)
+  }
+  t.true(large.summary.memory.layerwise > small.summary.memory.layerwise)
+})
+
 test('the summary predicts what bounds cost', (t) => {
   using network = sequential({ input: [100] }, [
     linear({ weight: tensor([200, 100], new Float64Array(20_000)) }),

@@ -124,6 +124,7 @@ export type {
   NormResult,
   OnnxSource,
   PredictedCost,
+  PredictedMemory,
   Progress,
   Termination,
   Witness,

@@ -246,6 +246,27 @@ export interface PredictedCost {
   readonly certificate: number
 }
 
+/**
+ * What work on a network takes of memory, in bytes: upper bounds for the default options and the number of threads of this
+ * process, derived from what the code allocates. `network` is there as long as the network is; each of the others is the
+ * most that one computation takes beside it at any time, and computations at the same time take as much each.
+ *
+ * Epsilons are worked on one after the other, and so are functionals: more of them take no more, but for their results.
+ * Not counted are inputs and results (with certificates and witnesses, where they are asked for), JavaScript's own memory,
+ * what reading a model takes, `guarantee: 'deterministic'`, and up to 4 MB of scratch memory that each thread keeps for its
+ * next computation.
+ */
+export interface PredictedMemory {
+  /** What stays with the network: weights, and what is made of them at first use and kept. */
+  readonly network: number
+  /** Most that a layerwise bound takes, local or global. For networks of megabytes about half of it is really needed. */
+  readonly layerwise: number
+  /** Most that a certificate takes, local or global, and a sweep: what is needed depends on how many units are unstable. */
+  readonly certificate: number
+  /** Most that a certified radius takes: it may keep a search for each class. */
+  readonly radius: number
+}
+
 /** What an ONNX file says of itself, and what reading it saved. */
 export interface OnnxSource {
   /** The program that wrote it. */
@@ -282,6 +303,8 @@ export interface NetworkSummary {
   readonly onnx?: OnnxSource
   /** What bounds of it will cost. */
   readonly cost: PredictedCost
+  /** What bounds of it will take of memory. */
+  readonly memory: PredictedMemory
   /** The layers, from input to output; each reads earlier ones only. */
   readonly layers: readonly LayerSummary[]
 }

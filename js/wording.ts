@@ -1,5 +1,5 @@
 /** How numbers, facts and tables are worded for people, in the terminal and in reports. */
-import type { BoundResult, NetworkSummary, OnnxSource, PredictedCost } from './results.js'
+import type { BoundResult, NetworkSummary, OnnxSource, PredictedCost, PredictedMemory } from './results.js'
 
 /** Significant digits for people; programs get all of them. */
 const DIGITS = 6
@@ -123,4 +123,11 @@ export function showCost({ forward, layerwise, certificate }: PredictedCost): st
   const about = (value: number): string => `about ${value.toExponential(0).replace('e+', 'e')}`
   const counted = forward.toExponential(2).replace('e+', 'e')
   return `multiply-adds: forward pass ${counted}, layerwise bound ${about(layerwise)}, certificate ${about(certificate)}`
+}
+
+/** What bounds of a network will take of memory, in one line: upper bounds, rounded up. */
+export function showMemory({ network, layerwise, certificate, radius }: PredictedMemory): string {
+  const up = (bytes: number): string => `${String(Math.ceil(bytes / 1e5) / 10)} MB`
+  const beside = `a layerwise bound takes up to ${up(layerwise)}, a certificate ${up(certificate)}, a radius ${up(radius)}`
+  return `memory: the network keeps up to ${up(network)}; ${beside}`
 }

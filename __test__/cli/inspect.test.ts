@@ -29,6 +29,7 @@ test('it shows what a model is made of', async (t) => {
   t.is(status, 0)
   t.regex(stdout, /small: 2 -> 2, 6 parameters/)
   t.regex(stdout, /classes: left, right/)
+  t.regex(stdout, /memory: the network keeps up to [0-9.]+ MB; a layerwise bound takes up to [0-9.]+ MB/)
   t.regex(stdout, /0 +dense +linear +2 -> 2 +6/)
   using network = await loadModel(model)
   t.deepEqual(parse((await lipbound('inspect', model, '--json')).stdout), JSON.parse(JSON.stringify(network.summary)))

@@ -144,6 +144,7 @@ export const summary: NetworkSummary = {
   classes: ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
   notes: ['the final softmax was cut'],
   cost: { forward: 416520, layerwise: 8e7, certificate: 4e9 },
+  memory: { network: 1e5, layerwise: 1e5, certificate: 1e6, radius: 1e6 },
   layers: ['conv1', 'relu1', 'pool1', 'fc1'].map((name, index) => ({
     index,
     name,

@@ -4,7 +4,7 @@ import type { BoundResult, NetworkSummary } from '../results.js'
 import { showGuarantee, tableOfLayers, tableOfSummary } from '../wording.js'
 import type { Column, Table } from '../wording.js'
 
-export { round, roundOutward, showCost, showGuarantee, showOnnx, showShape } from '../wording.js'
+export { round, roundOutward, showCost, showGuarantee, showMemory, showOnnx, showShape } from '../wording.js'
 export type { Column }
 
 /** A table as text, without a trailing newline. */

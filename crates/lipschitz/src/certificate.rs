@@ -263,7 +263,7 @@ pub(crate) fn verify(
 const SLACK_PER_NORM: i32 = 4;
 
 /// Work (multiply-adds) up to which the operator is formed and its norm is exact.
-const FORMED: f64 = 5e8;
+pub(crate) const FORMED: f64 = 5e8;
 
 fn is_formed(operator: &Scaled<'_>) -> bool {
     let (short, long) = (operator.rows().min(operator.cols()) as f64, operator.rows().max(operator.cols()) as f64);

@@ -24,6 +24,7 @@ mod layers;
 pub mod layerwise;
 mod ledger;
 mod margins;
+mod memory;
 mod merge;
 mod network;
 mod nominal;
@@ -61,6 +62,7 @@ pub use layers::{
     maximum, minimum, normalize, pad2d, permute, prelu, reshape, sparse, transposed_kernel, unit, upsample2d,
 };
 pub use margins::Margin;
+pub use memory::PredictedMemory;
 pub use network::{LayerView, Network, NetworkBuilder, Node};
 pub use pool::{MaxPool, PoolGeometry};
 pub use radius::{Radius, RadiusOptions, RadiusTermination, ZeroRadius, certified_radius};

@@ -156,6 +156,11 @@ impl MaxPool {
         self.starts.len() - 1
     }
 
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.starts.capacity() * size_of::<usize>() + self.members.capacity() * size_of::<u32>()
+    }
+
     /// Tells what the pool is made of.
     pub(crate) fn describe(&self, description: &mut Description<'_>) {
         description.size(self.inputs);

@@ -45,11 +45,16 @@ impl Memory {
     /// Keeps the search for a rival's margin.
     pub fn remember_rival(&mut self, rival: usize, search: Option<Search>) {
         self.functional.clone_from(&search);
-        search.into_iter().for_each(|search| {
+        if let Some(search) = search
+            && (self.rivals.len() < MOST_RIVALS || self.rivals.contains_key(&rival))
+        {
             self.rivals.insert(rival, search);
-        });
+        }
     }
 }
+
+/// Most rivals whose searches are kept: each is as large as several layers.
+pub(crate) const MOST_RIVALS: usize = 32;
 
 /// Work (multiply-adds of a forward pass) up to which the certificate is taken without being asked for.
 const AUTOMATIC_CERTIFICATE: usize = 40_000_000;

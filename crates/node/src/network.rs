@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lipbound_jobs::LaneId;
 use lipbound_lipschitz::{
-    self as lipschitz, Attempts, BoundOptions, Cost, Document, GlobalOptions, MethodRequest, Network, RadiusOptions,
+    self as lipschitz, Attempts, BoundOptions, Cost, Document, GlobalOptions, MethodRequest, Network, PredictedMemory,
+    RadiusOptions,
 };
 use lipbound_models::{Architecture, OnnxModel, OnnxOptions};
 use lipbound_spectral as spectral;
@@ -34,6 +35,7 @@ pub struct NetworkSummary {
     pub notes: Vec<String>,
     pub onnx: Option<OnnxSource>,
     pub cost: PredictedCost,
+    pub memory: NativeMemory,
     pub layers: Vec<LayerSummary>,
 }
 
@@ -43,6 +45,23 @@ pub struct PredictedCost {
     pub forward: f64,
     pub layerwise: f64,
     pub certificate: f64,
+}
+
+/// Bytes, at most: what stays with the network, and what one computation takes beside it.
+#[napi(object)]
+pub struct NativeMemory {
+    pub network: f64,
+    pub layerwise: f64,
+    pub certificate: f64,
+    pub radius: f64,
+}
+
+impl From<PredictedMemory> for NativeMemory {
+    fn from(PredictedMemory { network, layerwise, certificate, radius }: PredictedMemory) -> Self {
+        let [network, layerwise, certificate, radius] =
+            [network, layerwise, certificate, radius].map(|bytes| bytes as f64);
+        Self { network, layerwise, certificate, radius }
+    }
 }
 
 /// What a layer is.
@@ -291,6 +310,7 @@ impl NativeNetwork {
             notes: origin.notes.clone(),
             onnx: origin.onnx.clone(),
             cost: PredictedCost { forward, layerwise, certificate },
+            memory: network.predicted_memory(jobs::threads()).into(),
             layers,
         })
     }

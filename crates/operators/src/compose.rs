@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Description, LinearOperator, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding};
+use crate::{
+    Description, Footprint, LinearOperator, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding,
+};
 
 /// `A_n ... A_2 A_1`: affine maps that follow each other without a unit between them.
 #[derive(Clone, Debug)]
@@ -186,6 +188,19 @@ impl LinearOperator for Compose {
 
     fn multiply_adds(&self) -> usize {
         self.factors.iter().map(|f| f.multiply_adds()).sum()
+    }
+
+    /// Two vectors between factors, and those of row norms: a unit vector, two rows, or what a shorter product of the same
+    /// factors says of its rows.
+    fn footprint(&self) -> Footprint {
+        let around = Footprint::around(&self.factors, self.factors.len().max(3) + 2);
+        // The weights of rows that stand for inner factors, and the entries of rows with one.
+        let beside = self.factors.iter().map(|f| 3 * f.rows() + f.cols()).sum();
+        Footprint { beside, ..around }
+    }
+
+    fn parts(&self) -> Vec<Arc<dyn LinearOperator>> {
+        self.factors.clone()
     }
 
     /// One convolution between diagonals: a normalisation of the input or a batch normalisation, say.

@@ -7,11 +7,12 @@ use std::{
 
 use lipbound_kernels::{
     isa::{Isa, IsaError},
-    packed::{Fused, PackedConv},
+    packed::{Element, Fused, PackedConv},
 };
 
 use crate::{
-    ConvShape, Description, LinearOperator, Scale, ScaledConv, ShapeError, Workspace, check_lengths, isa, rounding,
+    ConvShape, Description, Footprint, LinearOperator, Scale, ScaledConv, ShapeError, Workspace, check_lengths, isa,
+    rounding,
 };
 
 /// The convolution of one example, as a matrix from the flat input to the flat output (both channel-major).
@@ -147,6 +148,14 @@ impl Conv2d {
     }
 }
 
+/// Elements of the output and of the input of a convolution in the layout of the kernels.
+#[must_use]
+pub fn blocked(shape: &ConvShape) -> (usize, usize) {
+    let of = |channels: usize, pixels: usize| channels.next_multiple_of(f64::BLOCK) * pixels;
+    let outputs = of(shape.out_channels, shape.out_height() * shape.out_width());
+    (outputs, of(shape.in_channels, shape.in_height * shape.in_width))
+}
+
 /// `y = conv(x)`, channel by channel.
 fn forward(conv: &PackedConv<f64>, x: &[f64], y: &mut [f64], ws: &mut Workspace) {
     let (mut from, mut to) = (ws.take(conv.input_len()), ws.take(conv.output_len()));
@@ -240,6 +249,22 @@ impl LinearOperator for Conv2d {
 
     fn multiply_adds(&self) -> usize {
         self.shape.multiply_adds()
+    }
+
+    /// The weights, their packed forms in both directions, those of their magnitudes in both and forwards once more, and
+    /// forwards those of their squares. Vectors are converted to the layout of the kernels and back.
+    fn footprint(&self) -> Footprint {
+        let size = PackedConv::<f64>::size(&self.shape, self.isa).expect("the geometry has been checked");
+        let (tall, wide) = blocked(&self.shape);
+        let weights = size_of_val(&self.weights[..]);
+        Footprint {
+            held: weights + 4 * size.forward + 2 * size.adjoint,
+            making: weights + size.making,
+            longest: tall.max(wide),
+            vectors: 3,
+            beside: 0,
+            scratch: size.scratch,
+        }
     }
 
     /// The weights that output `i` reads, without a pass over the others.

@@ -11,7 +11,7 @@ use lipbound_kernels::{
     pool::Threads,
 };
 
-use crate::{Description, LinearOperator, Workspace, check_lengths, isa, rounding};
+use crate::{Description, Footprint, LinearOperator, Workspace, check_lengths, isa, rounding};
 
 /// A stored number that widens exactly to f64.
 pub trait Element: Stored + Into<f64> + fmt::Debug + 'static {}
@@ -193,6 +193,16 @@ impl<T: Element> LinearOperator for Dense<T> {
 
     fn multiply_adds(&self) -> usize {
         self.rows * self.cols
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            held: size_of_val(&self.values[..]),
+            // Column sums; and a list of the ranges of rows that threads share.
+            making: (self.cols + 8 * self.rows) * size_of::<f64>(),
+            scratch: self.gemv.adjoint_scratch(),
+            ..Footprint::plain(self.rows, self.cols)
+        }
     }
 
     fn row_into(&self, i: usize, row: &mut [f64], _: &mut Workspace) {

@@ -1,6 +1,6 @@
 //! A diagonal matrix.
 
-use crate::{Description, LinearOperator, Scale, Workspace, check_lengths, rounding};
+use crate::{Description, Footprint, LinearOperator, Scale, Workspace, check_lengths, rounding};
 
 /// `diag(values)`: per-element scales such as batch normalisation.
 ///
@@ -88,6 +88,11 @@ impl LinearOperator for Diagonal {
 
     fn mark_active_rows(&self, active: &mut [bool]) {
         self.mark_active_cols(active);
+    }
+
+    fn footprint(&self) -> Footprint {
+        let held = self.values.capacity() * size_of::<f64>();
+        Footprint { held, ..Footprint::plain(self.rows(), self.cols()) }
     }
 
     fn multiply_adds(&self) -> usize {

@@ -14,7 +14,9 @@ use lipbound_kernels::{
     packed::{Element, Fused, PackedConv},
 };
 
-use crate::{Conv2d, LinearOperator, Masked, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, rounding};
+use crate::{
+    Conv2d, Footprint, LinearOperator, Masked, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, rounding,
+};
 
 /// `diag(rows) A diag(cols)`, in whatever layout is fastest; `None` is all ones.
 ///
@@ -236,6 +238,17 @@ impl LinearOperator for FusedConv {
 
     fn multiply_adds(&self) -> usize {
         self.conv.multiply_adds()
+    }
+
+    /// The scales in both layouts; vectors are converted for bounds.
+    fn footprint(&self) -> Footprint {
+        let around = self.bounds.footprint();
+        let scales = [&self.rows, &self.cols].into_iter().flatten().map(|side| size_of_val(&side.values[..]));
+        Footprint { held: around.held + scales.sum::<usize>(), vectors: around.vectors + 3, ..around }
+    }
+
+    fn parts(&self) -> Vec<Arc<dyn LinearOperator>> {
+        self.bounds.parts()
     }
 
     fn row_into(&self, i: usize, row: &mut [f64], ws: &mut Workspace) {

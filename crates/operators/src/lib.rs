@@ -8,6 +8,7 @@ mod conv2d;
 mod dense;
 mod describe;
 mod diagonal;
+mod footprint;
 mod fused;
 mod masked;
 pub mod rounding;
@@ -18,10 +19,11 @@ mod sum;
 mod workspace;
 
 pub use compose::Compose;
-pub use conv2d::{Conv2d, MaskedConv};
+pub use conv2d::{Conv2d, MaskedConv, blocked};
 pub use dense::{Dense, Element};
 pub use describe::Description;
 pub use diagonal::Diagonal;
+pub use footprint::Footprint;
 pub use fused::masked;
 pub use lipbound_kernels::{ConvShape, ShapeError};
 pub use masked::Masked;
@@ -136,6 +138,17 @@ pub trait LinearOperator: Debug + Send + Sync {
 
     /// Multiply-adds of one `apply`, for predicting cost.
     fn multiply_adds(&self) -> usize;
+
+    /// What the operator and its products take of memory. The default is that of products which need nothing but their
+    /// input and output, and of an operator without coefficients.
+    fn footprint(&self) -> Footprint {
+        Footprint::plain(self.rows(), self.cols())
+    }
+
+    /// The operators that it is made of; the same one may be in several places.
+    fn parts(&self) -> Vec<Arc<dyn LinearOperator>> {
+        Vec::new()
+    }
 
     /// If every row has at most one entry: the column of each row and an upper bound of the magnitude of its entry.
     /// Lets compositions keep exact row norms.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{LOST, LinearOperator, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding};
+use crate::{
+    Footprint, LOST, LinearOperator, MaskedConv, Scale, ScaledConv, Workspace, check_lengths, lost_behind, rounding,
+};
 
 /// `diag(rows) A diag(cols)` with scales >= 0, the `R A D` of the affine-ReLU bound (arXiv 2008.06141, theorem 1).
 #[derive(Clone, Debug)]
@@ -132,6 +134,17 @@ impl LinearOperator for Masked {
         if let Some(scale) = &self.row_scale {
             active.iter_mut().zip(scale).for_each(|(a, &r)| *a &= r != 0.0);
         }
+    }
+
+    fn footprint(&self) -> Footprint {
+        let scales = [&self.row_scale, &self.col_scale].into_iter().flatten().map(Vec::capacity).sum::<usize>();
+        let around = Footprint::around(&self.parts(), 1);
+        let beside = around.beside + self.cols();
+        Footprint { held: around.held + scales * size_of::<f64>(), beside, ..around }
+    }
+
+    fn parts(&self) -> Vec<Arc<dyn LinearOperator>> {
+        vec![self.inner.clone()]
     }
 
     fn multiply_adds(&self) -> usize {

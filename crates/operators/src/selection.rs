@@ -1,6 +1,6 @@
 //! A selection: every output is one input, or zero.
 
-use crate::{Description, LinearOperator, Workspace, check_lengths, rounding};
+use crate::{Description, Footprint, LinearOperator, Workspace, check_lengths, rounding};
 
 /// `y_i = x_{index_i}`, or zero: a reordering, a crop, zeros put between or around elements, a broadcast.
 #[derive(Clone, Debug)]
@@ -134,6 +134,11 @@ impl LinearOperator for Selection {
 
     fn mark_active_rows(&self, active: &mut [bool]) {
         active.iter_mut().zip(&self.index).for_each(|(a, &j)| *a &= j != Self::ZERO);
+    }
+
+    fn footprint(&self) -> Footprint {
+        let held = self.index.capacity() * size_of::<u32>();
+        Footprint { held, making: self.cols, ..Footprint::plain(self.rows(), self.cols) }
     }
 
     fn multiply_adds(&self) -> usize {

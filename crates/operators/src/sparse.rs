@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Description, LinearOperator, Workspace, check_lengths, rounding};
+use crate::{Description, Footprint, LinearOperator, Workspace, check_lengths, rounding};
 
 /// A sparse `rows x cols` matrix: row `i` has the entries `indptr[i]..indptr[i + 1]` of `indices` and `values`.
 #[derive(Clone)]
@@ -171,6 +171,12 @@ impl LinearOperator for Sparse {
             widest = widest.max(sum);
         }
         rounding::from_sums(widest, rounding::max_or_infinite(&columns), self.longest_row + self.longest_column)
+    }
+
+    fn footprint(&self) -> Footprint {
+        let held = (self.indptr.capacity() + self.indices.capacity()) * size_of::<usize>()
+            + self.values.capacity() * size_of::<f64>();
+        Footprint { held, making: self.cols * size_of::<f64>(), ..Footprint::plain(self.rows(), self.cols) }
     }
 
     fn multiply_adds(&self) -> usize {

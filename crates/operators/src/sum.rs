@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Description, LinearOperator, Workspace, check_lengths, compose, rounding};
+use crate::{Description, Footprint, LinearOperator, Workspace, check_lengths, compose, rounding};
 
 /// `A + B`.
 #[derive(Clone, Debug)]
@@ -106,6 +106,15 @@ impl LinearOperator for Sum {
     /// One at least: a sum of selections is none.
     fn weighted_factors(&self) -> usize {
         self.left.weighted_factors().max(self.right.weighted_factors()).max(1)
+    }
+
+    /// The second product, and a unit vector and two rows for row norms.
+    fn footprint(&self) -> Footprint {
+        Footprint::around(&self.parts(), 4)
+    }
+
+    fn parts(&self) -> Vec<Arc<dyn LinearOperator>> {
+        vec![self.left.clone(), self.right.clone()]
     }
 
     fn abs_norm(&self) -> f64 {

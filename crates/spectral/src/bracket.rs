@@ -200,7 +200,7 @@ impl NormBracket {
 /// Caps between which norms are iterated: outside, squares come near the ends of f64 and the cap stands alone.
 const ITERATED: std::ops::RangeInclusive<f64> = 1e-140..=1e140;
 /// Gram work (multiply-adds) below which a deterministic bracket is cheap.
-const CHEAP_GRAM_WORK: f64 = 1.5e7;
+pub(crate) const CHEAP_GRAM_WORK: f64 = 1.5e7;
 /// Gram work up to which an exact bracket is preferred to bounds, when a deterministic one is asked for.
 const QUICK_GRAM_WORK: f64 = 1e10;
 /// Most multiply-adds of a direct method: about a minute on two cores.

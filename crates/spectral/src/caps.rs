@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Multiply-adds of an operator for which two more products are nothing.
-const CHEAP_PASS: usize = 1 << 22;
+pub const CHEAP_PASS: usize = 1 << 22;
 /// Most steps of the Collatz-Wielandt iteration, and the gain below which it ends.
 const STEPS: usize = 12;
 const WORTHWHILE: f64 = 1e-3;

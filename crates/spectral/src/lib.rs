@@ -13,6 +13,7 @@ mod fortran;
 pub mod fourier;
 pub mod gram;
 pub mod lanczos;
+pub mod memory;
 mod monitor;
 pub mod ritz;
 pub mod start;

@@ -118,6 +118,19 @@ impl<T: Element> Default for Fused<'_, T> {
     }
 }
 
+/// What packing a convolution takes of memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedSize {
+    /// What is held for the forward direction, weights and all.
+    pub forward: usize,
+    /// The same for the adjoint.
+    pub adjoint: usize,
+    /// What is there beside it while the larger of them is made.
+    pub making: usize,
+    /// Scratch memory that each thread needs, for either direction.
+    pub scratch: usize,
+}
+
 /// A convolution with its weights packed for both directions, or forwards alone. See the [module documentation](self).
 #[derive(Clone, Debug)]
 pub struct PackedConv<T: Element> {
@@ -155,9 +168,7 @@ impl<T: Element> PackedConv<T> {
             return Err(PackError::Weights { expected: shape.weight_len(), given: weights.len() });
         }
         let isa = isa.require().map_err(PackError::Isa)?;
-        // A column of pixels is stored like a row of pixels, and rows are what tiles are good at.
-        let turned = shape.in_width == 1 && shape.out_width() == 1;
-        let oriented = if turned { transposed(shape) } else { *shape };
+        let (oriented, turned) = oriented(shape);
         let [kh, kw] = shape.kernel;
         let (per_in, per_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
         let weight = |o: usize, i: usize, ky: usize, kx: usize| {
@@ -175,6 +186,20 @@ impl<T: Element> PackedConv<T> {
                 Plan::new(&oriented, Direction::Adjoint, isa, |out, input, ky, kx| weight(input, out, ky, kx))
             }),
         })
+    }
+
+    /// What packing a convolution would take, without packing it.
+    ///
+    /// # Errors
+    /// If the geometry is no convolution.
+    pub fn size(shape: &ConvShape, isa: Isa) -> Result<PackedSize, ShapeError> {
+        shape.validate()?;
+        let (oriented, _) = oriented(shape);
+        let (forward, of_forward, scratch) = Plan::<T>::measure(&oriented, Direction::Forward, isa);
+        let (adjoint, of_adjoint, of_back) = Plan::<T>::measure(&oriented, Direction::Adjoint, isa);
+        // Lists grow to twice their length while the old one is there.
+        let making = 2 * (forward - of_forward).max(adjoint - of_adjoint);
+        Ok(PackedSize { forward, adjoint, making, scratch: scratch.max(of_back) })
     }
 
     /// The geometry.
@@ -274,6 +299,13 @@ impl<T: Element> PackedConv<T> {
     pub fn square_sum_length(&self) -> usize {
         self.adjoint.as_ref().map_or(0, |plan| plan.square_sum).max(self.forward.square_sum)
     }
+}
+
+/// The geometry that is planned, and whether it is the other way round: a column of pixels is stored like a row of pixels,
+/// and rows are what tiles are good at.
+fn oriented(shape: &ConvShape) -> (ConvShape, bool) {
+    let turned = shape.in_width == 1 && shape.out_width() == 1;
+    (if turned { transposed(shape) } else { *shape }, turned)
 }
 
 /// The same map with rows and columns exchanged.

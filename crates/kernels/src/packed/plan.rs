@@ -223,6 +223,7 @@ pub(super) struct Plan<T: Element> {
     pub classes: Vec<Class>,
     pub units: Vec<Unit>,
     pub weights: AlignedVec<T>,
+    weight_len: usize,
     pub accumulation: usize,
     pub square_sum: usize,
     pub parallel: bool,
@@ -238,6 +239,43 @@ impl<T: Element> Plan<T> {
         direction: Direction,
         isa: Isa,
         weight: impl Fn(usize, usize, usize, usize) -> T,
+    ) -> Self {
+        Self::with_weights(shape, direction, isa, Some(weight))
+    }
+
+    /// Bytes that the plan of one direction will hold, with its weights, and how many of them are weights; and bytes of
+    /// scratch memory that a thread needs for it.
+    pub(super) fn measure(shape: &ConvShape, direction: Direction, isa: Isa) -> (usize, usize, usize) {
+        let plan = Self::with_weights(shape, direction, isa, None::<fn(usize, usize, usize, usize) -> T>);
+        let weights = plan.weight_len * size_of::<T>();
+        let scratch = (plan.packed_len + plan.sums_len) * size_of::<T>() + plan.units.len() * size_of::<f64>();
+        (weights + plan.outline_bytes(), weights, scratch)
+    }
+
+    /// Bytes of all but the weights.
+    fn outline_bytes(&self) -> usize {
+        fn of<E>(list: &Vec<E>) -> usize {
+            list.capacity() * size_of::<E>()
+        }
+        let of_block = |block: &Block| of(&block.tiles);
+        let of_chunk = |chunk: &Chunk| of(&chunk.variants) + chunk.variants.iter().map(of).sum::<usize>();
+        let of_list = |list: &Vec<Chunk>| of(list) + list.iter().map(of_chunk).sum::<usize>();
+        let of_class = |class: &Class| {
+            let lists = of(&class.lists) + class.lists.iter().map(of_list).sum::<usize>();
+            of(&class.rows) + of(&class.columns) + of(&class.weights) + lists
+        };
+        let blocks = of(&self.blocks) + self.blocks.iter().map(of_block).sum::<usize>();
+        let classes = of(&self.classes) + self.classes.iter().map(of_class).sum::<usize>();
+        let lists = of(&self.tiles) + of(&self.pairs) + of(&self.units) + of(&self.kernels);
+        blocks + classes + lists + of(&self.used_rows) + of(&self.used_columns)
+    }
+
+    /// The plan with its weights, or without any.
+    fn with_weights(
+        shape: &ConvShape,
+        direction: Direction,
+        isa: Isa,
+        weight: Option<impl Fn(usize, usize, usize, usize) -> T>,
     ) -> Self {
         let (in_channels, out_channels) = match direction {
             Direction::Forward => (shape.in_channels, shape.out_channels),
@@ -334,7 +372,7 @@ impl<T: Element> Plan<T> {
                 scalars * taps
             })
             .sum();
-        let mut weights = AlignedVec::zeroed(weight_len);
+        let mut weights = AlignedVec::zeroed(if weight.is_some() { weight_len } else { 0 });
         let mut filled = 0;
         for (class, variants) in classes.iter_mut().zip(&variants) {
             for list in &lists {
@@ -361,13 +399,14 @@ impl<T: Element> Plan<T> {
             }
             for pair in &pairs {
                 class.weights.push(filled);
-                class.pack_weights(pair, &lists[pair.list], in_channels, out_channels, lanewise, &weight, |value| {
+                let Some(weight) = &weight else { continue };
+                class.pack_weights(pair, &lists[pair.list], in_channels, out_channels, lanewise, weight, |value| {
                     weights[filled] = value;
                     filled += 1;
                 });
             }
         }
-        debug_assert_eq!(filled, weight_len);
+        debug_assert!(filled == weight_len || weight.is_none());
 
         let (units, packed_blocks) = cut_units(&blocks, &pairs);
         let products: f64 = classes
@@ -419,6 +458,7 @@ impl<T: Element> Plan<T> {
             classes,
             units,
             weights,
+            weight_len,
             accumulation,
             parallel: products >= PARALLEL_FROM,
             kernels,
