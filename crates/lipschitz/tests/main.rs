@@ -10,6 +10,7 @@ mod extremes;
 mod functionals;
 mod graph_layers;
 mod layerwise;
+mod memory;
 mod radius;
 
 /// What is no module here would not run.

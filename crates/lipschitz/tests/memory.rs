@@ -1,14 +1,12 @@
 //! What is predicted of memory, against bytes that were counted.
 
-mod common;
-
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     sync::Arc,
 };
 
-use common::{Random, network};
+use crate::common::{Random, network};
 use lipbound_lipschitz::{
     BoundOptions, Conv2dOptions, GlobalOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, Network, NetworkBuilder,
     Node, PredictedMemory, Quiet, RadiusOptions, Tensor, Unit, bound, bound_functionals, certified_radius, conv2d,
