@@ -340,6 +340,55 @@ test('progress counts, and tells rate and time left; what it throws ends the bat
   }
 })
 
+test('a limit of memory is kept to, and what is not known to fit is refused', async (t) => {
+  const [network, input] = moderate()
+  using _disposed = network
+  const { memory } = network.summary
+  const read = { count: 0 }
+  function* inputs(): Generator<TensorLike> {
+    for (;;) {
+      read.count += 1
+      yield input
+    }
+  }
+  const layerwise = { epsilon: 0.1, method: 'layerwise' } as const
+  /** How far a batch that is told to do a hundred at a time goes ahead. */
+  const ahead = async (memoryLimit: number): Promise<number> => {
+    read.count = 0
+    for await (const outcome of network.bounds(inputs(), { ...layerwise, concurrency: 100, memoryLimit })) {
+      t.true(outcome.ok)
+      return read.count
+    }
+    return NaN
+  }
+  const two = memory.network + 2 * memory.layerwise
+  t.true((await ahead(two)) <= 2 * 4)
+  t.true((await ahead(two - 1)) <= 4)
+  t.true((await ahead(memory.network + 50 * memory.layerwise)) >= 50, 'as many as fit')
+
+  const refused = async (batch: AsyncIterable<unknown>, message: RegExp): Promise<void> => {
+    const reason = await rejection(batch)
+    t.true(reason instanceof InputError && reason.code === 'ERR_LIPBOUND_LIMIT')
+    t.regex((reason as Error).message, message)
+  }
+  const tight = memory.network + memory.layerwise
+  await refused(
+    network.bounds([input], { ...layerwise, memoryLimit: tight - 1 }),
+    /^bounds: a computation may take \d+ bytes, but option 'memoryLimit' is \d+ bytes and leaves \d+$/,
+  )
+  await refused(network.bounds([input], { epsilon: 0.1, memoryLimit: tight }), /may take/)
+  await refused(network.certifiedRadii([input], { memoryLimit: 1 }), /^certifiedRadii: .* leaves 0$/)
+  const deterministic = { ...layerwise, guarantee: 'deterministic', memoryLimit: 1e12 } as const
+  await refused(network.bounds([input], deterministic), /guarantee: 'deterministic' takes is not known/)
+
+  const items = [{ input, method: 'certificate' as const }, { input }]
+  const outcomes = await collect(network.bounds(items, { ...layerwise, memoryLimit: tight }))
+  t.deepEqual(
+    outcomes.map((outcome) => outcome.ok || (outcome.error instanceof InputError && outcome.error.code)),
+    ['ERR_LIPBOUND_LIMIT', true],
+  )
+})
+
 test('any mixture of items, limits and readers gives each item its one outcome', async (t) => {
   using network = small()
   const expected = new Map<string, number>()
@@ -389,26 +438,25 @@ test('any mixture of items, limits and readers gives each item its one outcome',
 })
 
 test('those who watch hear of starts, steps and ends; those who do not cost nothing', async (t) => {
-  const [network, input] = moderate()
-  using _disposed = network
+  using network = small('watched')
   t.false(channel('lipbound:step').hasSubscribers)
   const messages: [string, StartMessage | StepMessage | EndMessage][] = []
   for (const name of ['start', 'step', 'end']) {
     const listen = (message: unknown): void => {
       const { network: about } = message as StartMessage
-      if (about === 'moderate') messages.push([name, message as StartMessage])
+      if (about === 'watched') messages.push([name, message as StartMessage])
     }
     subscribe(`lipbound:${name}`, listen)
     t.teardown(() => unsubscribe(`lipbound:${name}`, listen))
   }
-  await network.bound(input, { epsilon: 0.1, method: 'layerwise' })
+  await network.bound([1, 2], { epsilon: 0.1, method: 'layerwise' })
   await t.throwsAsync(network.bound([1], { epsilon: 0.1 }))
 
   const ids = new Set(messages.map(([, { id }]) => id))
   t.is(ids.size, 2)
   const [first, second] = [...ids].map((id) => messages.filter(([, message]) => message.id === id))
   t.is(first?.[0]?.[0], 'start')
-  t.like(first?.[0]?.[1], { operation: 'bound', network: 'moderate' })
+  t.like(first?.[0]?.[1], { operation: 'bound', network: 'watched' })
   const steps = (first ?? []).filter(([name]) => name === 'step').map(([, message]) => message as StepMessage)
   t.true(steps.length > 0)
   t.true(steps.every(({ seconds, progress }) => seconds > 0 && progress.done >= 0 && progress.done <= 1))

@@ -1,11 +1,23 @@
 /** Many inputs at a time: batches with back-pressure, in one process. */
+import { Budget } from './budget.js'
 import { throwIfAborted } from './cancellation.js'
 import type { RunOptions } from './cancellation.js'
 import { concurrently } from './concurrently.js'
 import { InputError, LipboundError } from './errors.js'
 import { native } from './native.js'
-import { argumentError, callback, count, flag, optional, parseOptions, positiveInteger, signal } from './options.js'
+import {
+  argumentError,
+  callback,
+  count,
+  flag,
+  optional,
+  parseOptions,
+  positive,
+  positiveInteger,
+  signal,
+} from './options.js'
 import type { Specification } from './options.js'
+import type { PredictedMemory } from './results.js'
 import { isTensor } from './tensor.js'
 import type { TensorLike } from './tensor.js'
 
@@ -31,6 +43,12 @@ export interface BatchControl {
    * event loop. All that is computed at a time in a process shares its job threads, and networks get equal shares of them.
    */
   concurrency?: number | undefined
+  /**
+   * Bytes that the network and the computations of this batch may take together, by what {@link NetworkSummary.memory}
+   * predicts. Fewer are worked on at a time where that is needed; where not even one fits, nothing begins. Default: half of
+   * the memory that is free, or one computation at a time, whatever it takes.
+   */
+  memoryLimit?: number | undefined
   /** Whether outcomes come in the order of the items (default), or each as soon as it is there. */
   ordered?: boolean | undefined
   /** How many items there are, for the progress of a source that does not tell (an array does). */
@@ -85,6 +103,7 @@ export interface BatchFault {
 /** The checks of the options of a batch, without those of its items. */
 const batchSpecification = {
   concurrency: optional(positiveInteger),
+  memoryLimit: optional(positive),
   ordered: optional(flag),
   total: optional(count),
   onProgress: optional(callback<(progress: BatchProgress) => unknown>()),
@@ -96,46 +115,54 @@ type Control = Readonly<BatchControl>
 /** How many outcomes may wait for a slow reader, or for an earlier item, for each item that is worked on. */
 const AHEAD = 4
 
-/**
- * Computes the answers to the items of a batch.
- *
- * @param where - the method that was called, as messages name it
- * @param source - the items
- * @param control - how to go about it
- * @param compute - the answer to one; gets the options of the item
- */
+/** What a batch does with its items. */
+export interface BatchWork<Options, Result> {
+  /** The method that was called, as messages name it. */
+  readonly where: string
+  /** The network that is at work. */
+  readonly memory: PredictedMemory
+  /** Bytes that an item takes at most, with the options that it has of its own. */
+  demand: (own: Partial<Options>) => number
+  /** The answer to an item. */
+  compute: (input: TensorLike, own: Partial<Options>, run: RunOptions) => Promise<Result>
+}
+
+/** Computes the answers to the items of a batch. */
 export async function* batch<Options extends object, Result>(
-  where: string,
   source: BatchSource<Options>,
   control: Control,
-  compute: (input: TensorLike, own: Partial<Options>, run: RunOptions) => Promise<Result>,
+  work: BatchWork<Options, Result>,
 ): AsyncGenerator<BatchOutcome<Result>, void, undefined> {
-  checkSource(where, source)
-  const concurrency = control.concurrency ?? 2 * native.threads()
+  checkSource(work.where, source)
+  const asked = control.concurrency ?? 2 * native.threads()
+  const budget = new Budget(work.where, work.memory, work.demand({}), asked, control.memoryLimit)
+  const { concurrency } = budget
   const { ordered = true, signal: ending } = control
   const progress = new Tally(control, source)
   const limits = { concurrency, window: AHEAD * concurrency, ordered, signal: ending }
   yield* concurrently(source, limits, async (item, index, abandoned) => {
-    const outcome = await attempt(where, item, index, abandoned, compute)
+    const outcome = await attempt(work, budget, item, index, abandoned)
     if (!abandoned.aborted) await progress.count(outcome)
     return outcome
   })
 }
 
 async function attempt<Options extends object, Result>(
-  where: string,
+  { where, demand, compute }: BatchWork<Options, Result>,
+  budget: Budget,
   item: BatchInput | BatchItem<Options>,
   index: number,
   abandoned: AbortSignal,
-  compute: (input: TensorLike, own: Partial<Options>, run: RunOptions) => Promise<Result>,
 ): Promise<BatchOutcome<Result>> {
   const { input, id, ...own }: BatchItem<Options> = isItem<Options>(item)
     ? item
     : ({ input: item } as BatchItem<Options>)
   const place = { index, ...(id !== undefined && { id }) }
   try {
+    const options = own as Partial<Options>
+    budget.check(demand(options))
     const fetched = await (typeof input === 'function' ? input() : input)
-    const result = await compute(fetched, own as Partial<Options>, { signal: abandoned })
+    const result = await compute(fetched, options, { signal: abandoned })
     return { ...place, ok: true, result }
   } catch (error) {
     // A network that is gone has an answer to nothing.
@@ -210,6 +237,6 @@ export function parseBatch<Options extends BatchControl>(
 ): { control: Control; shared: Omit<Options, keyof BatchControl> } {
   throwIfAborted(options)
   parseOptions(where, options, { ...specification, ...batchSpecification })
-  const { concurrency, ordered, total, onProgress, signal: ending, ...shared } = options
-  return { control: { concurrency, ordered, total, onProgress, signal: ending }, shared }
+  const { concurrency, memoryLimit, ordered, total, onProgress, signal: ending, ...shared } = options
+  return { control: { concurrency, memoryLimit, ordered, total, onProgress, signal: ending }, shared }
 }

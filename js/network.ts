@@ -4,6 +4,7 @@ import { checkLayers, describeNetwork } from './architecture.js'
 import type { Described } from './architecture.js'
 import { batch, parseBatch } from './batch.js'
 import type { BatchControl, BatchOutcome, BatchSource } from './batch.js'
+import { demandOf } from './budget.js'
 import { run, throwIfAborted } from './cancellation.js'
 import type { RunOptions, Start } from './cancellation.js'
 import { certificateText } from './certificate.js'
@@ -242,13 +243,13 @@ export class Network {
   ): AsyncGenerator<BatchOutcome<BoundAnswer<Epsilon>>, void, undefined> {
     const specification = { ...boundSpecification, epsilon: optional(radii), kind: kindOfBall }
     const { control, shared } = parseBatch('bounds', options, specification)
-    yield* batch(
-      'bounds',
-      inputs,
-      control,
-      (input, own, run) =>
+    yield* batch(inputs, control, {
+      where: 'bounds',
+      memory: this.summary.memory,
+      demand: (own) => demandOf(this.summary, 'bound', { ...shared, ...own }),
+      compute: (input, own, run) =>
         this.bound(input, { ...shared, ...own, ...run } as BoundOptions) as Promise<BoundAnswer<Epsilon>>,
-    )
+    })
   }
 
   /**
@@ -357,9 +358,12 @@ export class Network {
     options: RadiiOptions = {},
   ): AsyncGenerator<BatchOutcome<RadiusResult>, void, undefined> {
     const { control, shared } = parseBatch('certifiedRadii', options, radiusSpecification)
-    yield* batch('certifiedRadii', inputs, control, (input, own, run) =>
-      this.certifiedRadius(input, { ...shared, ...own, ...run }),
-    )
+    yield* batch(inputs, control, {
+      where: 'certifiedRadii',
+      memory: this.summary.memory,
+      demand: (own) => demandOf(this.summary, 'radius', { ...shared, ...own }),
+      compute: (input, own, run) => this.certifiedRadius(input, { ...shared, ...own, ...run }),
+    })
   }
 
   /**

@@ -15,6 +15,7 @@ import type {
   NormResult,
   OnnxSource,
   PredictedCost,
+  PredictedMemory,
   Witness,
 } from '../results.js'
 import type { MarginReport } from '../radius.js'
@@ -317,9 +318,18 @@ const summary = object<NetworkSummary>(
       ]),
       'multiply-adds',
     ),
+    memory: described(
+      object<PredictedMemory>({ network: number0, layerwise: number0, certificate: number0, radius: number0 }, [
+        'network',
+        'layerwise',
+        'certificate',
+        'radius',
+      ]),
+      'bytes',
+    ),
     layers: list(layerSummary),
   },
-  ['inputShape', 'outputShape', 'parameters', 'units', 'notes', 'cost', 'layers'],
+  ['inputShape', 'outputShape', 'parameters', 'units', 'notes', 'cost', 'memory', 'layers'],
 )
 
 const digest = described({ type: 'string', pattern: '^[0-9a-f]{64}$' }, 'SHA-256 of what the network computes')
