@@ -340,8 +340,8 @@ impl Network {
     fn held(&self) -> usize {
         let mut held = Held::default();
         for node in self.nodes() {
-            held.bytes += GROWN * size_of_val(node) + node.name.capacity() + node.kind.capacity();
-            held.bytes += NUMBER * (node.inputs.capacity() + node.shape.capacity() + GROWN);
+            held.bytes += GROWN * size_of_val(node) + of_text(&node.name) + of_text(&node.kind);
+            held.bytes += of_list(node.inputs.len()) + of_list(node.shape.len());
             match &node.layer {
                 Layer::Affine(map) => held.map(map),
                 Layer::Unit(units) => held.units(units),
@@ -351,11 +351,11 @@ impl Network {
         }
         for stage in &self.plan().stages {
             let names =
-                stage.name.capacity() + stage.members.iter().map(|name| 24 * GROWN + name.capacity()).sum::<usize>();
-            let shapes = NUMBER * (stage.inputs.capacity() + stage.input_shape.capacity() + stage.shape.capacity());
-            held.bytes += GROWN * size_of_val(stage) + names + shapes;
+                stage.members.iter().map(|name| 6 * NUMBER + of_text(name)).sum::<usize>() + of_text(&stage.name);
+            let shapes = of_list(stage.inputs.len()) + of_list(stage.input_shape.len()) + of_list(stage.shape.len());
+            held.bytes += GROWN * size_of_val(stage) + names + 12 * NUMBER + shapes;
             if let Action::Affine { maps, operator, unit } = &stage.action {
-                held.bytes += maps.capacity() * size_of::<Affine>();
+                held.bytes += (GROWN * maps.len() + 4) * size_of::<Affine>();
                 maps.iter().for_each(|map| held.map(map));
                 unit.iter().for_each(|units| held.units(units));
                 if let Some(operator) = operator {
@@ -367,6 +367,15 @@ impl Network {
         }
         held.bytes
     }
+}
+
+/// Bytes of a text and of a list of numbers, with all the room that they may have: it must not matter how they were made.
+fn of_text(text: &str) -> usize {
+    GROWN * text.len() + NUMBER
+}
+
+fn of_list(length: usize) -> usize {
+    NUMBER * (GROWN * length + 4)
 }
 
 /// What a network holds, each thing once however many hold it.
