@@ -289,7 +289,7 @@ export class QueueBatch<Result> implements AsyncDisposable {
   /** How far the batch is; looks at the queue. */
   async progress(): Promise<QueueBatchProgress> {
     if (!this.#over.signal.aborted) await Promise.all(Array.from(this.#channels.values(), (channel) => channel.poll()))
-    const jobs = Array.from(this.#channels.values()).flatMap(({ awaited }) => [...awaited.values()])
+    const jobs = [...this.#jobs.values()].filter(({ inQueue }) => inQueue)
     const running = jobs.flatMap((job) => (job.running === undefined ? [] : [job.running]))
     const seconds = (performance.now() - this.#started) / 1000
     const total = this.#exhausted ? this.#read : this.#total

@@ -5,7 +5,7 @@ import { InternalError } from '../errors.js'
 import type { LipboundError } from '../errors.js'
 import { persistently } from './connection.js'
 import type { Backend } from './connection.js'
-import { CANCELLED, errorOf, isCallersFault } from './job.js'
+import { CANCELLED, errorOf, isCallersFault, lifeOf } from './job.js'
 import type { JobData, JobProgress } from './job.js'
 
 /** A job that a batch waits for. */
@@ -18,6 +18,8 @@ export interface Awaited {
   inQueue: boolean
   /** How far it is, from 0 to 1; nothing while it waits. */
   running?: number
+  /** What {@link lifeOf} says of the job that is to be ended. */
+  life?: string | undefined
   /** Whether it had failed before and was put in again. */
   revived?: boolean
 }
@@ -91,16 +93,22 @@ export class Channel {
   }
 
   /**
-   * Takes out jobs that wait.
+   * Takes out jobs that wait. What others put in again after that is theirs.
    *
-   * @returns the ids of those that are running
+   * @returns those that are running, as {@link lifeOf} calls them
    */
   async withdraw(): Promise<string[]> {
     const running = await Promise.all(
       Array.from(this.awaited.values(), async (job) => {
-        const state = await this.#persistently(() => this.#queue.getJobState(job.id))
-        if (state === 'active') return [job.id]
-        if (state !== 'completed' && state !== 'failed') await this.#persistently(() => this.#queue.remove(job.id))
+        const found = await this.#persistently(() => this.#queue.getJob(job.id))
+        job.life ??= found && lifeOf(found)
+        const state =
+          found === undefined || lifeOf(found) !== job.life
+            ? 'unknown'
+            : await this.#persistently(() => this.#queue.getJobState(job.id))
+        if (state === 'active' && job.life !== undefined) return [job.life]
+        const isOver = state === 'completed' || state === 'failed' || state === 'unknown'
+        if (!isOver) await this.#persistently(() => this.#queue.remove(job.id))
         this.awaited.delete(job.id)
         return []
       }),

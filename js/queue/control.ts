@@ -15,7 +15,7 @@ interface Messages extends QueueEventsListener {
   cancel: (message: CancelMessage) => void
 }
 
-/** Tells workers that nobody wants these jobs any more. */
+/** Tells workers that nobody wants these jobs, as `lifeOf` calls them, any more. */
 export async function publishCancel(publisher: QueueEventsProducer, jobs: readonly string[]): Promise<void> {
   await publisher.publishEvent({ eventName: 'cancel', jobs: jobs.join(',') }, KEPT)
 }

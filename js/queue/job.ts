@@ -32,6 +32,17 @@ export interface JobProgress {
   readonly stage: string
 }
 
+/** A job by its id and the time at which it was put in: it may be taken out and put in again, and is then another one. */
+export function lifeOf({
+  id = '',
+  timestamp,
+}: {
+  readonly id?: string | undefined
+  readonly timestamp: number
+}): string {
+  return `${id}@${timestamp}`
+}
+
 /** The name of queues unless they are given one. */
 export const DEFAULT_QUEUE = 'lipbound'
 

@@ -27,6 +27,7 @@ import {
   DEFAULT_QUEUE,
   controlOf,
   isCallersFault,
+  lifeOf,
   packageVersion,
   queueNameOption,
   queueOf,
@@ -162,7 +163,7 @@ export class QueueWorker implements AsyncDisposable {
   readonly #models: readonly WorkerModel[]
   readonly #workers: readonly Worker<JobData, unknown>[]
   readonly #messages: QueueEvents
-  /** What is worked on, by the ids of the jobs. */
+  /** What is worked on, by what {@link lifeOf} says. */
   readonly #running = new Map<string, AbortController>()
   /** The time of grace is over: whatever begins goes back. */
   #returning = false
@@ -263,7 +264,7 @@ export class QueueWorker implements AsyncDisposable {
     const { id = '', data } = job
     const subject = { job: id, model: digest }
     const controller = new AbortController()
-    this.#running.set(id, controller)
+    this.#running.set(lifeOf(job), controller)
     if (this.#returning) controller.abort('returned' satisfies Interruption)
     this.#tell({ type: 'begun', ...subject })
     try {
@@ -293,7 +294,7 @@ export class QueueWorker implements AsyncDisposable {
       })
       throw hopeless ? new UnrecoverableError(reasonText({ code, message })) : new Error(reasonText({ code, message }))
     } finally {
-      this.#running.delete(id)
+      this.#running.delete(lifeOf(job))
     }
   }
 
