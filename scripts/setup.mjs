@@ -160,4 +160,22 @@ export const setupBrowser = () =>
     await aptInstall(['chromium'], 'install Chromium or Chrome and name its program in the variable CHROMIUM')
   })
 
+/** Installs Redis, for the tests of queues. Its package would also start a server; the tests start their own. */
+export const setupRedis = () =>
+  succeeds(async () => {
+    const places = [process.env.REDIS_SERVER, '/usr/bin/redis-server', '/usr/local/bin/redis-server']
+    if (places.some((place) => place && existsSync(place))) return
+    await aptInstall(['redis-server'], 'install Redis and name its program in the variable REDIS_SERVER')
+  })
+
+/** Installs PostgreSQL, for the tests of queues. */
+export const setupPostgres = () =>
+  succeeds(async () => {
+    const debian = '/usr/lib/postgresql'
+    const versions = existsSync(debian) ? readdirSync(debian).map((version) => join(debian, version, 'bin')) : []
+    const places = [process.env.POSTGRES_BIN, ...versions]
+    if (places.some((place) => place && existsSync(join(place, 'initdb')))) return
+    await aptInstall(['postgresql'], 'install PostgreSQL and name the directory of its programs in POSTGRES_BIN')
+  })
+
 if (isMain(import.meta.url)) process.exitCode = (await setup()) ? 0 : 1

@@ -2,7 +2,7 @@
 
 import { stripVTControlCharacters } from 'node:util'
 import { add, bin, finish, noCounts, run, summary } from './run.mjs'
-import { setup, setupBrowser, setupReference } from './setup.mjs'
+import { setup, setupBrowser, setupPostgres, setupRedis, setupReference } from './setup.mjs'
 
 /** A suite that ended badly without a failed test, or without any test, counts as one failure. */
 function settle(name, counts, code) {
@@ -40,6 +40,8 @@ async function javascript(args) {
   // The other tests are worth running without it; those that need it fail.
   if (!(await setupReference())) console.error('tests that compare with onnxruntime will fail')
   if (!(await setupBrowser())) console.error('tests of how reports look in a browser will be skipped')
+  if (!(await setupRedis())) console.error('tests of queues in Redis will be skipped')
+  if (!(await setupPostgres())) console.error('tests of queues in PostgreSQL will be skipped')
   const onLine = (line) => {
     console.log(line)
     const plain = stripVTControlCharacters(line)
