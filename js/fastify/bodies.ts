@@ -1,5 +1,6 @@
 /** Bodies of requests as they arrive: never more of them than there is room for, nor longer than there is time. */
 import type { IncomingMessage } from 'node:http'
+import { PassThrough } from 'node:stream'
 
 import { ServiceError } from './failures.js'
 import type { ServiceLimits } from './limits.js'
@@ -90,6 +91,19 @@ export function receive(
   return { body, giveBack }
 }
 
+/** Bytes of a batch that are received before they are wanted: a client that goes is only noticed while it is listened to. */
+const AHEAD = 2 ** 20
+
+/** A body that is received up to so far ahead, and does not take the connection with it when nobody wants the rest. */
+function ahead(payload: IncomingMessage): PassThrough {
+  const received = new PassThrough({ highWaterMark: AHEAD })
+  payload.pipe(received)
+  payload.once('close', () => {
+    if (!payload.complete) received.destroy(new ServiceError('ERR_LIPBOUND_GONE', 'the client has gone'))
+  })
+  return received
+}
+
 /**
  * The lines of a body, one by one: no more is received than was asked for, and some. Empty lines are left out.
  *
@@ -100,8 +114,7 @@ export async function* lines(
   payload: IncomingMessage,
   { lineBytes, idleSeconds }: Pick<ServiceLimits, 'lineBytes' | 'idleSeconds'>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  // The answer is sent on the connection that leaving this loop would close otherwise.
-  const chunks = payload.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer, undefined>
+  const chunks = ahead(payload)[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>
   let parts: Buffer[] = []
   let length = 0
   const whole = (): Buffer => {
@@ -144,9 +157,6 @@ async function inTime<Step>(step: Promise<Step>, seconds: number): Promise<Step>
   })
   try {
     return await Promise.race([step, late])
-  } catch (error) {
-    // What the stream says when a client goes in the middle of a body.
-    throw error instanceof ServiceError ? error : new ServiceError('ERR_LIPBOUND_GONE', 'the client has gone')
   } finally {
     clearTimeout(timer)
   }
