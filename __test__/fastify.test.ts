@@ -34,14 +34,14 @@ const image = await loadTensor(`${EXAMPLES}/digits/8.npy`)
 const input = [...image.data]
 const lenet = await loadModel(`${EXAMPLES}/lenet.json`)
 /** `relu(W x + b)` with two outputs. */
-const pair = sequential({ input: [2], name: 'small' }, [
+const two = sequential({ input: [2], name: 'small' }, [
   linear({ weight: tensor([2, 2], [3, 1, -1, 2]), bias: [1, 0] }),
   relu(),
 ])
-const networks = { lenet, small: pair } satisfies Record<string, Network>
+const networks = { lenet, small: two } satisfies Record<string, Network>
 test.after.always(() => {
   lenet.dispose()
-  pair.dispose()
+  two.dispose()
 })
 
 /** Keeps a place busy for as long as a test needs. */
@@ -459,7 +459,7 @@ test('the plugin is a guest: with a prefix, beside other routes', async (t) => {
   t.teardown(() => app.close())
   app.get('/own', () => ({ own: true }))
   app.post('/echo', ({ body }) => body)
-  await app.register(lipbound, { prefix: '/bounds', models: { small: pair }, metrics: false, docs: false })
+  await app.register(lipbound, { prefix: '/bounds', models: networks, metrics: false, docs: false })
   t.deepEqual((await app.inject('/own')).json(), { own: true })
   t.deepEqual((await app.inject({ method: 'POST', url: '/echo', payload: { a: 1 } })).json(), { a: 1 })
   t.like((await app.inject('/elsewhere')).json(), { statusCode: 404, error: 'Not Found' })
@@ -472,9 +472,9 @@ test('the plugin is a guest: with a prefix, beside other routes', async (t) => {
     timeless(JSON.parse(body)),
     timeless(toJson(await networks.small.bound([1, 1], { epsilon: 0.5, seed: 1 }))),
   )
-  t.like((await app.inject('/bounds/health')).json(), { status: 'ready', running: 0, models: ['small'] })
+  t.like((await app.inject('/bounds/health')).json(), { status: 'ready', running: 0, models: ['lenet', 'small'] })
   await app.close()
-  t.false(pair.disposed, 'whose networks they are disposes of them')
+  t.false(two.disposed, 'whose networks they are disposes of them')
 })
 
 test('what cannot be served is refused at the start', async (t) => {

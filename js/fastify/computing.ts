@@ -1,5 +1,6 @@
 /** One input, one answer: the routes `bound` and `radius`. */
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 
 import { answer, toJson } from '../request.js'
 import type { ComputationRequest, Task, TensorJson } from '../request.js'
@@ -18,11 +19,13 @@ export async function compute(
   { name, network }: ServedModel,
   body: unknown,
   response: ServerResponse,
+  socket: Socket,
 ): Promise<unknown> {
   const { input, options } = splitRequest(body, `${task}: the body`)
   checkAsked(task, options, service.limits)
   checkDimensions(`${task}: input`, input)
-  const { places, limits, metrics, endings } = service
+  const { places, limits, metrics, endings, turns } = service
+  const endTurn = await turns.take(socket)
   const ending = endings.begin(response, limits.seconds)
   try {
     const release = await places.forRequest(ending.signal)
@@ -38,5 +41,6 @@ export async function compute(
     }
   } finally {
     ending.over()
+    endTurn()
   }
 }

@@ -116,9 +116,8 @@ export const lipbound: FastifyPluginAsync<LipboundOptions> = async (app, options
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.setErrorHandler((error, request, reply) => refuse(service, error, request, reply))
-  app.setNotFoundHandler(() => {
-    throw new ServiceError('ERR_LIPBOUND_NOT_FOUND', 'there is no such route')
-  })
+  // That there is one has our hooks run for what is not found, one of which says so.
+  app.setNotFoundHandler(() => undefined)
   addHooks(app, service)
   app.addHook('preClose', async () => {
     await service.endings.stop(grace)
@@ -171,6 +170,8 @@ function addHooks(app: FastifyInstance, service: Service): void {
       const status = raw.writableFinished ? raw.statusCode : 499
       metrics.request({ route: request.routeOptions.url ?? 'none', method: request.method, status })
     })
+    // Before its body is received.
+    if (request.is404) throw new ServiceError('ERR_LIPBOUND_NOT_FOUND', 'there is no such route')
     if (endings.stopping && !request.routeOptions.url?.endsWith('/health')) {
       throw new ServiceError('ERR_LIPBOUND_STOPPING', 'the service is stopping')
     }
@@ -265,7 +266,7 @@ function addComputations(app: FastifyInstance, service: Service, schemas: Schema
     return parseJson(bytes)
   })
   const answering = (task: Task) => (request: FastifyRequest, reply: FastifyReply) =>
-    compute(service, task, find(served, request), request.body, reply.raw)
+    compute(service, task, find(served, request), request.body, reply.raw, request.raw.socket)
 
   app.post<OfModel & { Body: BoundBody; Reply: BoundReply | ErrorBody }>(
     '/models/:model/bound',

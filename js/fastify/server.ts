@@ -69,10 +69,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw new InputError('ERR_LIPBOUND_ARGUMENT', message)
   }
   const limits = toLimits('startServer', plugin.limits)
+  const requestTimeout = Math.max(limits.batchSeconds, headersSeconds) * 1000
   const { fastify } = await load(() => import('fastify'), 'fastify', 'services')
   const app = fastify({
     ...(logger && { loggerInstance: logger }),
     http: {
+      requestTimeout,
       maxHeaderSize: HEADER_BYTES,
       headersTimeout: headersSeconds * 1000,
       // How often these times are looked at.
@@ -80,7 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
     keepAliveTimeout: 10_000,
     // Requests without a batch have shorter limits of their own.
-    requestTimeout: limits.batchSeconds * 1000,
+    requestTimeout,
     // Nothing moves while something is computed.
     connectionTimeout: (limits.seconds + limits.idleSeconds) * 1000,
     bodyLimit: limits.bodyBytes,
