@@ -2,6 +2,8 @@
  * Batches in a queue: what comes out of it is what a single process answers, whatever is asked twice, is wrong, is
  * cancelled, or is stopped under way.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import test from 'ava'
@@ -181,6 +183,27 @@ queued('bad items are told and not tried again; the others are answered', async 
   t.deepEqual(faults(await collect(again.results({ ordered: true }))), faults(outcomes))
   t.is(count('begun'), 4)
   t.deepEqual((await again.progress()).failed, 5)
+})
+
+queued('what fails by no fault of its own is tried again, then and later', async (t) => {
+  t.timeout(300_000)
+  using net = small()
+  const { digest } = net
+  const gone = small()
+  const queue = newQueue()
+  const bad = await worker(t, { queue, models: gone })
+  gone.dispose()
+  const options = { connection: connection(), queue, task: 'bound', epsilon: 0.1, attempts: 2 } as const
+  const batch = await enqueueBatch(digest, [[1, 1]], options)
+  const [outcome] = await collect(batch.results())
+  t.is((outcome?.error as InputError | undefined)?.code, 'ERR_LIPBOUND_DISPOSED')
+  t.is(bad.count('begun'), 2)
+  await bad.worker.close()
+
+  const good = await worker(t, { queue, models: net })
+  const again = await enqueueBatch(digest, [[1, 1]], options)
+  t.true((await collect(again.results()))[0]?.ok)
+  t.is(good.count('answered'), 1)
 })
 
 queued('a worker refuses a job for another network or version, once and for all', async (t) => {
@@ -379,6 +402,22 @@ queued(
     t.deepEqual(sorted(stdout), sorted(direct.stdout))
   },
 )
+
+queued('an interrupt of lipbound enqueue takes its batch out of the queue', async (t) => {
+  t.timeout(300_000)
+  const place = ['--redis', connection(), '--queue', newQueue()]
+  const answering = await startWorkerProcess(t, ...place, '--models', lenetFile, '--concurrency', '1')
+  const words = ['enqueue', lenetFile, '--input', eightFile, '--task', 'radius', '--seed', '1', ...place]
+  const child = spawn(process.execPath, [repositoryFile('dist/cli/main.js'), ...words], { stdio: 'ignore' })
+  const ended = once(child, 'close')
+  await answering.logged('begun')
+  child.kill('SIGINT')
+  t.deepEqual(await ended, [1, null])
+  await answering.logged('cancelled')
+  answering.child.kill('SIGTERM')
+  t.is(await answering.ended, 0)
+  t.deepEqual(answering.log.map(({ msg }) => msg), ['ready', 'begun', 'cancelled', 'closing', 'closed']) // prettier-ignore
+})
 
 queued('what is wrong with a connection or an option is said at once', async (t) => {
   t.timeout(300_000)

@@ -71,6 +71,8 @@ async function work(words: Words, { signal }: Context): Promise<void> {
     signal: AbortSignal.any([signal, termination.signal]),
   })
   await worker.closed
+  // Not to be kept by what still waits for a server that is away; the log has been written.
+  process.exit()
 }
 
 /** Writes what happens into the log. */

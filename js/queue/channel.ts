@@ -5,7 +5,7 @@ import { InternalError } from '../errors.js'
 import type { LipboundError } from '../errors.js'
 import { persistently } from './connection.js'
 import type { Backend } from './connection.js'
-import { CANCELLED, errorOf, isCallersFault, lifeOf } from './job.js'
+import { CANCELLED, errorOf, isFinal, lifeOf } from './job.js'
 import type { JobData, JobProgress } from './job.js'
 
 /** A job that a batch waits for. */
@@ -48,6 +48,8 @@ export class Channel {
   readonly #signal: AbortSignal
   readonly #onEnding: (job: Awaited, ending: Ending) => void
   readonly #opened = Date.now()
+  /** Nothing is put in again. */
+  #withdrawing = false
 
   /**
    * @param signal - that the batch is over: nothing is waited for any more
@@ -98,6 +100,7 @@ export class Channel {
    * @returns those that are running, as {@link lifeOf} calls them
    */
   async withdraw(): Promise<string[]> {
+    this.#withdrawing = true
     const running = await Promise.all(
       Array.from(this.awaited.values(), async (job) => {
         const found = await this.#persistently(() => this.#queue.getJob(job.id))
@@ -143,10 +146,16 @@ export class Channel {
     })
   }
 
+  /** The same, as a question that is not answered once and for all. */
+  #isWithdrawing(): boolean {
+    return this.#withdrawing
+  }
+
   async #lookAt(jobs: readonly Awaited[]): Promise<void> {
+    if (this.#isWithdrawing()) return
     const settled = await Promise.all(jobs.map(async (job) => !job.inQueue || (await this.#settled(job))))
     const lost = jobs.filter((job, index) => settled[index] === false && job.inQueue && this.awaited.has(job.id))
-    if (lost.length === 0) return
+    if (lost.length === 0 || this.#isWithdrawing()) return
     for (const job of lost) job.inQueue = false
     // Whatever is left of them would keep them out.
     await Promise.all(lost.map(({ id }) => this.#persistently(() => this.#queue.remove(id))))
@@ -181,7 +190,7 @@ export class Channel {
     if (failedReason === CANCELLED) return false
     const error = errorOf(failedReason)
     // What failed for others, not for a reason in itself, is tried again for whoever asks later.
-    if (!isCallersFault(error.code) && finishedOn < this.#opened && job.revived !== true) {
+    if (!isFinal(error.code) && finishedOn < this.#opened && job.revived !== true) {
       // Once: clocks may differ.
       job.revived = true
       return false

@@ -79,8 +79,12 @@ export function reasonText({ code, message }: { readonly code: string; readonly 
   return `${code}: ${message}`
 }
 
-/** Whether the caller has to do something before a failure can end otherwise. */
-export function isCallersFault(code: string): code is InputErrorCode {
+/** Whether trying again could not end otherwise: the caller has to do something. That a network is gone is the worker's doing. */
+export function isFinal(code: string): boolean {
+  return isCallersFault(code) && code !== 'ERR_LIPBOUND_DISPOSED'
+}
+
+function isCallersFault(code: string): code is InputErrorCode {
   return Object.hasOwn(errorTable, code) && errorTable[code as ErrorCode].fault === 'caller'
 }
 

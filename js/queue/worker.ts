@@ -26,7 +26,7 @@ import {
   CANCELLED,
   DEFAULT_QUEUE,
   controlOf,
-  isCallersFault,
+  isFinal,
   lifeOf,
   packageVersion,
   queueNameOption,
@@ -150,6 +150,9 @@ type Interruption = 'cancelled' | 'returned'
 /** Milliseconds between two reports of how far a job is. */
 const REPORTING = 1000
 
+/** Milliseconds that a server has, when there is nothing more to compute, to take what there is and let a worker go. */
+const LETTING_GO = 10_000
+
 /** A worker that runs. */
 export class QueueWorker implements AsyncDisposable {
   /** The models it answers for. */
@@ -222,13 +225,30 @@ export class QueueWorker implements AsyncDisposable {
       },
       () => undefined,
     )
-    await endings
+    const isDone = endings.then(() => this.#messages.close())
+    // A server that is away takes nothing back; it will find out that the worker is gone.
+    const giveUp = this.#whenIdle(ended.signal).then((idle) => {
+      if (!idle) return
+      this.#onError(new Error('the server does not answer: what is not given back will be found stalled'))
+      for (const part of [...this.#workers, this.#messages]) part.disconnect().catch(() => undefined)
+    })
+    await Promise.race([isDone.catch(this.#onError), giveUp])
     ended.abort()
     await patience
-    await this.#messages.close().catch(this.#onError)
     disposeModels(this.#models)
     this.#tell({ type: 'closed' })
     this.#close()
+  }
+
+  /** Whether nothing has been computed for some seconds, or else somebody does not want to know any more. */
+  async #whenIdle(unasked: AbortSignal): Promise<boolean> {
+    let since = performance.now()
+    while (performance.now() - since < LETTING_GO) {
+      if (this.#running.size > 0) since = performance.now()
+      if (unasked.aborted) return false
+      await sleep(100, undefined, { signal: unasked }).catch(() => undefined)
+    }
+    return true
   }
 
   #workerFor(model: WorkerModel): Worker<JobData, unknown> {
@@ -280,12 +300,13 @@ export class QueueWorker implements AsyncDisposable {
         this.#tell({ type: why, ...subject })
         if (why === 'cancelled') throw new UnrecoverableError(CANCELLED)
         // Back to where it was; it does not count as begun.
+        this.#running.delete(lifeOf(job))
         await job.moveToWait(token)
         throw new WaitingError()
       }
       const { code, message } = errorToJson(error)
       const attempts = job.opts.attempts ?? 1
-      const hopeless = isCallersFault(code)
+      const hopeless = isFinal(code)
       this.#tell({
         type: 'failed',
         ...subject,
