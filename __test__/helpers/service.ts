@@ -164,9 +164,13 @@ export interface ServiceProcess {
 }
 
 /** Runs `lipbound serve` on a free port; it is ended with the test, if the test did not do it. */
-export async function serveProcess(t: ExecutionContext, args: readonly string[]): Promise<ServiceProcess> {
+export async function serveProcess(
+  t: ExecutionContext,
+  args: readonly string[],
+  node: readonly string[] = [],
+): Promise<ServiceProcess> {
   t.timeout(300_000)
-  const words = [repositoryFile('dist/cli/main.js'), 'serve', '--port', '0', ...args]
+  const words = [...node, repositoryFile('dist/cli/main.js'), 'serve', '--port', '0', ...args]
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGKILL'))
   const output = { stdout: '', stderr: '' }

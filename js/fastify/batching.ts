@@ -137,6 +137,7 @@ class Batch {
   readonly #response: ServerResponse
   /** The places of items that are being computed; which item has which does not matter. */
   readonly #held: Release[] = []
+  #over = false
 
   constructor(service: Service, model: ServedModel, asked: AskedBatch, ending: Ending, response: ServerResponse) {
     this.#service = service
@@ -165,6 +166,7 @@ class Batch {
       if (status === 500) throw error
       yield* this.#inTime(`${JSON.stringify({ ok: false, ...body })}\n`)
     } finally {
+      this.#over = true
       while (this.#held.length > 0) this.#held.pop()?.()
     }
   }
@@ -207,7 +209,10 @@ class Batch {
     const { task } = this.#asked
     const { inputShape } = this.#model.network.summary
     const taking = async (): Promise<void> => {
-      this.#held.push(await this.#service.places.forItem(this.#ending.signal))
+      const release = await this.#service.places.forItem(this.#ending.signal)
+      // Nobody gives back what is taken after the end.
+      if (this.#over) release()
+      else this.#held.push(release)
     }
     let id: string | number | undefined
     try {
