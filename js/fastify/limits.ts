@@ -5,7 +5,7 @@ import type { Check } from '../options.js'
 
 /** What a service can be asked for, and how much of it at a time. */
 export interface ServiceLimits {
-  /** Bytes of a JSON body. Parsing them keeps the event loop busy: about a fifth of a second for the default, 16 MiB. */
+  /** Bytes of a JSON body. Parsing them keeps the event loop busy: a third of a second for the default, 16 MiB. */
   readonly bodyBytes: number
   /** Bytes of all JSON bodies together that are being received or worked on. Default: 64 MiB. */
   readonly heldBytes: number
