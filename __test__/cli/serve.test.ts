@@ -91,3 +91,29 @@ test('exit status 2: what cannot be served', async (t) => {
   await refuses(['--models', MODELS, '--log-level', 'loud'], /loud/)
   await refuses(['--models', MODELS, '--token-file', 'nowhere'], /--token-file.*nowhere.*ERR_LIPBOUND_FILE/)
 })
+
+test('a package that is not installed is named, with the command that installs it', async (t) => {
+  const packages = ['fastify', 'prom-client', '@fastify/swagger', '@fastify/swagger-ui', '@fastify/bearer-auth']
+  const hooks = `export const resolve = (name, context, next) => {
+    if (name === process.env.MISSING || process.env.MISSING === 'all' && ${JSON.stringify(packages)}.includes(name)) throw new Error('no ' + name)
+    return next(name, context)
+  }`
+  const script = `
+    import { register } from 'node:module'
+    register('data:text/javascript,' + encodeURIComponent(process.env.HOOKS))
+    const { startServer } = await import('lipbound/fastify')
+    const without = process.env.MISSING === 'all' ? { docs: false, metrics: false } : { token: 'a-token-of-a-test' }
+    const { models } = process.env
+    await startServer({ models, port: 0, ...without }).catch(({ code, message }) => console.log(code, message))
+  `
+  for (const missing of [...packages, 'all']) {
+    const { stdout, stderr } = await runNode(['--input-type=module', '--eval', script], {
+      HOOKS: hooks,
+      MISSING: missing,
+      models: MODELS,
+    })
+    const name = missing === 'all' ? 'fastify' : missing
+    t.true(stdout.startsWith('ERR_LIPBOUND_DEPENDENCY '), stdout + stderr)
+    t.true(stdout.endsWith(`install it with: npm install ${name}\n`), stdout)
+  }
+})
