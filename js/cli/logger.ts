@@ -1,7 +1,7 @@
 /** The log of commands that run until they are stopped: one JSON object a line on stderr. */
 import type { Logger } from 'pino'
 
-import { load } from '../report/load.js'
+import { load } from '../dependency.js'
 
 /** How much is logged, from everything to nothing. */
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const

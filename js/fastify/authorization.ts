@@ -1,7 +1,7 @@
 /** Who may ask. */
 import type { FastifyInstance } from 'fastify'
 
-import { load } from '../report/load.js'
+import { load } from '../dependency.js'
 import { ServiceError } from './failures.js'
 
 /**

@@ -1,7 +1,7 @@
 /** What a service counts, in the format of Prometheus. */
 import type { Counter, Histogram, Registry } from 'prom-client'
 
-import { load } from '../report/load.js'
+import { load } from '../dependency.js'
 import type { Task } from '../request.js'
 import type { Places } from './places.js'
 

@@ -6,7 +6,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from 'fastify'
 
 import { InputError } from '../errors.js'
 import { number, optional, parseOptions, positive, positiveInteger, text } from '../options.js'
-import { load } from '../report/load.js'
+import { load } from '../dependency.js'
 import { ServiceError, toFailure } from './failures.js'
 import { toLimits } from './limits.js'
 import { lipbound } from './plugin.js'

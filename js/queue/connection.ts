@@ -15,7 +15,7 @@ import type {
 
 import { InputError } from '../errors.js'
 import { argumentError } from '../options.js'
-import { load } from '../report/load.js'
+import { load } from '../dependency.js'
 import type { JobData } from './job.js'
 
 /**

@@ -2,7 +2,7 @@
 import type { ResvgRenderOptions } from '@resvg/resvg-js'
 
 import { InputError } from '../errors.js'
-import { load } from './load.js'
+import { load } from '../dependency.js'
 import { covers, fontFile } from './font.js'
 import { expecting, optional, parseOptions, positiveInteger, text } from '../options.js'
 

@@ -1,7 +1,7 @@
 /** From a specification to SVG, with Vega, which is loaded when the first picture is made. */
 import type { Config, Data, Mark, Spec } from 'vega'
 
-import { load } from './load.js'
+import { load } from '../dependency.js'
 import { escape } from './markup.js'
 import { fontFamily, measure, weights } from './font.js'
 import type { Palette } from './theme.js'

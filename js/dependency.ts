@@ -1,5 +1,5 @@
 /** Packages that only some need, loaded when they are needed. */
-import { InputError } from '../errors.js'
+import { InputError } from './errors.js'
 
 /**
  * Imports a package.
