@@ -1,6 +1,7 @@
 /** One command over many inputs: a bad one is told and the others go on. */
 import { basename } from 'node:path'
 
+import { Budget } from '../budget.js'
 import { concurrently } from '../concurrently.js'
 import { InputError, LipboundError } from '../errors.js'
 import { native } from '../native.js'
@@ -80,7 +81,9 @@ export class Batch {
     asObject: (answer: Answer) => object,
   ): Promise<Outcome<Answer>[]> {
     const outcomes: Outcome<Answer>[] = []
-    const concurrency = 2 * native.threads()
+    const { memory } = network.summary
+    const dearest = Math.max(memory.certificate, memory.radius)
+    const { concurrency } = new Budget('inputs', memory, dearest, 2 * native.threads(), undefined)
     const limits = { concurrency, window: concurrency, ordered: true }
     const computed = concurrently(this.paths, limits, (path, index) =>
       this.#attempt(path, async (onProgress) => {
