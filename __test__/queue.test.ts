@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import test from 'ava'
@@ -268,6 +269,28 @@ queued('a cancelled batch is taken out and ended; what others had joined is thei
   t.true(radius?.ok === true && Number(radius.result.radius) > 0 && radius.result.label === 8)
   t.true(wrong?.ok === true && wrong.result.radius === 0)
   t.is(count('answered'), 2, 'what only the cancelled batch wanted was not computed')
+})
+
+queued('of a batch that is cancelled nothing goes into the queue again', async (t) => {
+  t.timeout(300_000)
+  using net = await loadModel(lenetFile)
+  const eight = await loadTensor(eightFile)
+  const queue = newQueue()
+  const { count, until } = await worker(t, { queue, models: net, concurrency: 2 })
+  const items = [0, 1, 2, 3, 4].map((seed) => ({ input: eight, seed }))
+  const asked = { task: 'bound', method: 'certificate', epsilon: [0.05, 0.1, 0.2, 0.3, 0.4] } as const
+  const batch = await enqueueBatch(net, items, { connection: connection(), queue, ...asked })
+  t.teardown(() => batch.close())
+  await until('begun', 2)
+  await batch.cancel()
+  const { version } = JSON.parse(readFileSync(repositoryFile('package.json'), 'utf8')) as { version: string }
+  const jobs = new Queue(`${queue}-${version}-${net.digest}`, { connection: { url: connection() } })
+  t.teardown(() => jobs.close())
+  // What is put in by mistake is there soon, if not at once.
+  await sleep(500)
+  t.deepEqual(await jobs.getJobCounts('waiting', 'active', 'delayed'), { waiting: 0, active: 0, delayed: 0 })
+  t.is(count('begun'), 2)
+  t.is(count('cancelled'), 2)
 })
 
 queued('progress tells what waits and how far the rest is; a signal ends the reading alone', async (t) => {

@@ -48,7 +48,7 @@ export class Channel {
   readonly #signal: AbortSignal
   readonly #onEnding: (job: Awaited, ending: Ending) => void
   readonly #opened = Date.now()
-  /** Nothing is put in again. */
+  /** Whether jobs are taken out: nothing is put in again, whatever becomes of them. */
   #withdrawing = false
 
   /**
@@ -111,7 +111,8 @@ export class Channel {
             : await this.#persistently(() => this.#queue.getJobState(job.id))
         if (state === 'active' && job.life !== undefined) return [job.life]
         const isOver = state === 'completed' || state === 'failed' || state === 'unknown'
-        if (!isOver) await this.#persistently(() => this.#queue.remove(job.id))
+        // What a worker has taken meanwhile is not removed.
+        if (!isOver && (await this.#persistently(() => this.#queue.remove(job.id))) === 0) return [job.life ?? '']
         this.awaited.delete(job.id)
         return []
       }),
@@ -159,7 +160,7 @@ export class Channel {
     for (const job of lost) job.inQueue = false
     // Whatever is left of them would keep them out.
     await Promise.all(lost.map(({ id }) => this.#persistently(() => this.#queue.remove(id))))
-    await this.#put(lost)
+    if (!this.#withdrawing) await this.#put(lost)
   }
 
   /** Whether a job has ended or will end; if it has, this tells. */
