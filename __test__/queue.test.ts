@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -13,8 +14,12 @@ import { Queue } from 'bullmq'
 
 import { InputError, linear, loadModel, loadTensor, relu, sequential } from '../dist/index.js'
 import type { Network } from '../dist/index.js'
+import { Channel } from '../dist/queue/channel.js'
+import type { Ending } from '../dist/queue/channel.js'
+import type { Backend } from '../dist/queue/connection.js'
 import { enqueueBatch, startWorker } from '../dist/queue/index.js'
 import type { QueueWorker, WorkerEvent, WorkerOptions } from '../dist/queue/index.js'
+import type { JobData } from '../dist/queue/job.js'
 import { parseLines, refuses } from './helpers/command-line.js'
 import { createDirectory } from './helpers/files.js'
 import { lipbound, repositoryFile, runNode } from './helpers/process.js'
@@ -291,6 +296,31 @@ queued('of a batch that is cancelled nothing goes into the queue again', async (
   t.deepEqual(await jobs.getJobCounts('waiting', 'active', 'delayed'), { waiting: 0, active: 0, delayed: 0 })
   t.is(count('begun'), 2)
   t.is(count('cancelled'), 2)
+})
+
+test('a job that is begun anew between two looks at it has not ended', async (t) => {
+  const job = { id: 'job', returnvalue: undefined as unknown, finishedOn: undefined as number | undefined }
+  const events = new EventEmitter()
+  const server = {
+    queue: () =>
+      Object.assign(new EventEmitter(), {
+        // It was done, taken out after its time, and put in again by somebody else.
+        getJobState: () => Promise.resolve('completed'),
+        getJob: () => Promise.resolve(job),
+        addBulk: () => Promise.resolve([]),
+        close: () => Promise.resolve(),
+      }),
+    events: () => events,
+  } as unknown as Backend
+  const endings: Ending[] = []
+  const settings = { keep: 1, attempts: 1 }
+  const channel = new Channel(server, 'x', settings, new AbortController().signal, (_, ending) => endings.push(ending))
+  const awaited = { id: 'job', data: {} as JobData, places: [0], inQueue: false }
+  await channel.add([awaited])
+  t.deepEqual(endings, [])
+  Object.assign(job, { returnvalue: { upper: 1 }, finishedOn: 1 })
+  await channel.poll()
+  t.deepEqual(endings, [{ result: { upper: 1 } }])
 })
 
 queued('progress tells what waits and how far the rest is; a signal ends the reading alone', async (t) => {

@@ -181,6 +181,8 @@ export class Channel {
     }
     const found = await this.#persistently(() => this.#queue.getJob(job.id))
     if (found === undefined) return false
+    // Removed and begun anew between the two questions.
+    if (found.finishedOn === undefined) return true
     if (state === 'completed') {
       this.#end(job, { result: found.returnvalue })
       return true
