@@ -6,6 +6,7 @@ import { InputError, flatten, linear, relu, sequential } from '../dist/index.js'
 import type { Network, Tensor } from '../dist/index.js'
 import { answer, errorToJson, requestKey, tensorFromJson, tensorToJson, toJson } from '../dist/request.js'
 import type { ComputationRequest } from '../dist/request.js'
+import { toTensor } from '../dist/tensor.js'
 import { withoutSeconds } from './helpers/seconds.js'
 
 const small = (): Network =>
@@ -98,6 +99,13 @@ test('what is no tensor is refused', (t) => {
   for (const [json, code, message] of wrong) {
     const error = t.throws(() => tensorFromJson(json, [1, 2], 'x'), { instanceOf: InputError, message })
     t.is(error.code, `ERR_LIPBOUND_${code}`)
+  }
+})
+
+test('arrays with holes are refused', (t) => {
+  // eslint-disable-next-line no-sparse-arrays
+  for (const sparse of [[1, , 3], [[1, , 3]], new Array(3)]) {
+    t.throws(() => toTensor(sparse, 'x'), { message: /must be a number, got undefined/ })
   }
 })
 

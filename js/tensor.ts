@@ -158,9 +158,8 @@ function fromNested(nested: readonly unknown[], subject: string): Tensor {
       const message = `${here} has ${value.length} entries where its neighbours have ${extent}: ${show(value)}`
       throw new InputError('ERR_LIPBOUND_SHAPE', message)
     }
-    value.forEach((entry, index) => {
-      fill(entry, [...place, index])
-    })
+    // Not forEach, which leaves holes out: what comes after one would take its place.
+    for (const [index, entry] of value.entries()) fill(entry, [...place, index])
   }
   fill(nested, [])
   return checked(shape, data, subject)
