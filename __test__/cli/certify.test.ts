@@ -73,6 +73,18 @@ test('a wrong label has radius 0 and says why', async (t) => {
   t.deepEqual({ radius, reason }, { radius: 0, reason: 'misclassified' })
 })
 
+test('an error of the command ends what is computed beside it', async (t) => {
+  const lenet = repositoryFile('examples/models/lenet.json')
+  const eight = repositoryFile('examples/models/digits/8.npy')
+  const labels = files.write('wrong-class.txt', '8\n99\n8\n')
+  const started = performance.now()
+  const { status, stderr } = await lipbound('certify', lenet, '--input', eight, eight, eight, '--labels', labels)
+  t.is(status, 2)
+  t.regex(stderr, /'label' must be a class: 0 to 9, got 99/)
+  // Each of the others takes that long, and more than one of them is begun.
+  t.true(performance.now() - started < 8000, `${performance.now() - started} ms`)
+})
+
 test('labels of a file, in the order of the inputs', async (t) => {
   const labels = files.write('labels.txt', '0\r\n 0 \n')
   const { status, stdout, stderr } = await lipbound(

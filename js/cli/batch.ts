@@ -32,6 +32,8 @@ export interface Item {
   readonly index: number
   readonly centre: Tensor
   readonly onProgress: OnProgress | undefined
+  /** Nobody wants the answer any more, since the command ends with an error. */
+  readonly abandoned: AbortSignal
 }
 
 /** The inputs of a command, found before anything is computed. */
@@ -85,10 +87,10 @@ export class Batch {
     const dearest = Math.max(memory.certificate, memory.radius)
     const { concurrency } = new Budget('inputs', memory, dearest, 2 * native.threads(), undefined)
     const limits = { concurrency, window: concurrency, ordered: true }
-    const computed = concurrently(this.paths, limits, (path, index) =>
+    const computed = concurrently(this.paths, limits, (path, index, abandoned) =>
       this.#attempt(path, async (onProgress) => {
         const centre = await openInput(path, network, this.#words)
-        return work({ path, index, centre, onProgress })
+        return work({ path, index, centre, onProgress, abandoned })
       }),
     )
     for await (const outcome of computed) {

@@ -92,8 +92,14 @@ async function bound(model: string, words: Words, context: Context): Promise<voi
   }
   const outcomes = await batch.each(
     network,
-    ({ centre, onProgress }) =>
-      network.bound(centre, { ...common, epsilon: words.epsilon, kind: words.kind, onProgress }),
+    ({ centre, onProgress, abandoned }) =>
+      network.bound(centre, {
+        ...common,
+        epsilon: words.epsilon,
+        kind: words.kind,
+        onProgress,
+        signal: AbortSignal.any([signal, abandoned]),
+      }),
     (results) => oneOrSeveral(results),
   )
   const answers = outcomes.flatMap((outcome) =>

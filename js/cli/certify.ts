@@ -104,7 +104,7 @@ async function certify(model: string, words: Words, context: Context): Promise<v
   const { maximum, attackSteps, method } = words
   const outcomes = await batch.each(
     network,
-    ({ centre, index, onProgress }) =>
+    ({ centre, index, onProgress, abandoned }) =>
       network.certifiedRadius(centre, {
         ...normOptions(words),
         label: labels[index],
@@ -112,7 +112,7 @@ async function certify(model: string, words: Words, context: Context): Promise<v
         maximum,
         method,
         attackSteps,
-        signal: context.signal,
+        signal: AbortSignal.any([context.signal, abandoned]),
         onProgress,
       }),
     (radius) => radius,
