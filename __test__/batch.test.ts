@@ -1,10 +1,12 @@
 /** Batches: the same answers as one by one, in bounded memory, with faults that stay where they are. */
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import test from 'ava'
 import fc from 'fast-check'
 
+import { concurrently } from '../dist/concurrently.js'
 import { InputError, linear, loadModel, loadTensor, relu, sequential } from '../dist/index.js'
 import type {
   BatchOutcome,
@@ -464,4 +466,74 @@ test('those who watch hear of starts, steps and ends; those who do not cost noth
   const [name, failure] = second?.at(-1) ?? []
   t.is(name, 'end')
   t.like(failure, { outcome: 'failed', error: { code: 'ERR_LIPBOUND_SHAPE' } })
+})
+
+test('what ends a batch ends what is running at once, even if the reader is away, and is not hidden by its source', async (t) => {
+  const told: number[] = []
+  const work = (item: number, _index: number, signal: AbortSignal): Promise<number> =>
+    item === 0
+      ? Promise.resolve(item)
+      : new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            told.push(item)
+            reject(signal.reason as Error)
+          })
+        })
+  const controller = new AbortController()
+  const limits = { concurrency: 3, window: 3, ordered: false, signal: controller.signal }
+  const results = concurrently([0, 1, 2], limits, work)
+  await results.next()
+  const reason = new Error('enough')
+  controller.abort(reason)
+  t.deepEqual(told, [1, 2])
+  t.is(await rejection(results), reason)
+
+  function* closedBadly(): Generator<number, void> {
+    try {
+      yield 1
+      yield 2
+    } finally {
+      // eslint-disable-next-line no-unsafe-finally
+      throw new Error('closed badly')
+    }
+  }
+  const alone = { concurrency: 1, window: 1, ordered: true }
+  t.is(await rejection(concurrently(closedBadly(), alone, () => Promise.reject(reason))), reason)
+})
+
+test('batches share a signal without a warning', async (t) => {
+  const [network, { signal }] = [small(), new AbortController()]
+  const warnings: string[] = []
+  const onWarning = ({ message }: Error): unknown => warnings.push(message)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  await Promise.all(Array.from({ length: 20 }, () => collect(network.bounds([[1, 1]], { epsilon: 1, signal }))))
+  await sleep(10)
+  t.deepEqual(warnings, [])
+  t.deepEqual(getEventListeners(signal, 'abort'), [])
+})
+
+test('inputs may be rejected before their turn, or when nobody wants them any more', async (t) => {
+  // AVA makes a failure of what nobody handles.
+  const network = small()
+  const given = { epsilon: 1, concurrency: 1, method: 'layerwise' } as const
+  const early = Array.from({ length: 50 }, (_, index) =>
+    index === 40 ? Promise.reject(new Error('early')) : Promise.resolve([index, 1]),
+  )
+  const outcomes = await collect(network.bounds(early, given))
+  t.is(outcomes.length, 50)
+  t.deepEqual(outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.error.message])), ['early']) // prettier-ignore
+
+  const late = (): Promise<number[]> => sleep(20).then(() => Promise.reject(new Error('late')))
+  const [refused] = await collect(
+    network.bounds([{ input: late(), guarantee: 'deterministic' }], { ...given, memoryLimit: 1e9 }),
+  )
+  t.false(refused?.ok)
+  for await (const _outcome of network.bounds([[1, 1], late(), { input: late() }, late()], given)) break
+  await sleep(50)
+
+  // Anything can be thrown, even what is no text.
+  const nothing: unknown = Object.create(null)
+  const odd = await collect(network.bounds([() => Promise.reject(nothing as Error), [1, 1]], given))
+  t.deepEqual(odd.map(({ ok }) => ok), [false, true]) // prettier-ignore
 })

@@ -323,6 +323,20 @@ test('a job that is begun anew between two looks at it has not ended', async (t)
   t.deepEqual(endings, [{ result: { upper: 1 } }])
 })
 
+queued('results whose signal has aborted before let go of the queue', async (t) => {
+  using net = small()
+  const batch = await enqueueBatch(net, [[1, 1]], {
+    connection: connection(),
+    queue: newQueue(),
+    task: 'bound',
+    epsilon: 1,
+  })
+  t.teardown(() => batch.close())
+  const reason = new Error('enough')
+  t.is(await t.throwsAsync(batch.results({ signal: AbortSignal.abort(reason) }).next()), reason)
+  await t.throwsAsync(batch.cancel(), { message: /closed/ })
+})
+
 queued('progress tells what waits and how far the rest is; a signal ends the reading alone', async (t) => {
   t.timeout(300_000)
   using net = await loadModel(lenetFile)

@@ -14,6 +14,7 @@ import {
   parseOptions,
   positive,
   positiveInteger,
+  show,
   signal,
 } from './options.js'
 import type { Specification } from './options.js'
@@ -139,6 +140,7 @@ export async function* batch<Options extends object, Result>(
   const { concurrency } = budget
   const { ordered = true, signal: ending } = control
   const progress = new Tally(control, source)
+  if (Array.isArray(source)) source.forEach(expectRejection)
   const limits = { concurrency, window: AHEAD * concurrency, ordered, signal: ending }
   yield* concurrently(source, limits, async (item, index, abandoned) => {
     const outcome = await attempt(work, budget, item, index, abandoned)
@@ -158,6 +160,7 @@ async function attempt<Options extends object, Result>(
     ? item
     : ({ input: item } as BatchItem<Options>)
   const place = { index, ...(id !== undefined && { id }) }
+  expectRejection(input)
   try {
     const options = own as Partial<Options>
     budget.check(demand(options))
@@ -171,6 +174,16 @@ async function attempt<Options extends object, Result>(
   }
 }
 
+/**
+ * An input that is still to come may be rejected before its turn, or when nobody wants it any more. It is looked at when its
+ * turn comes, and until then that must not end the process.
+ */
+export function expectRejection(item: unknown): void {
+  const input = isItem(item) ? item.input : item
+  // Only what is under way by itself: others may begin when they are asked.
+  if (input instanceof Promise) input.catch(() => undefined)
+}
+
 /** An item is the only form of input that has a property of that name. */
 function isItem<Options>(item: unknown): item is BatchItem<Options> {
   return typeof item === 'object' && item !== null && 'input' in item && !isTensor(item)
@@ -178,7 +191,9 @@ function isItem<Options>(item: unknown): item is BatchItem<Options> {
 
 function toError(where: string, index: number, thrown: unknown): Error {
   if (thrown instanceof Error) return thrown
-  const message = `${where}: the input of item ${index} could not be had: ${String(thrown)}`
+  // Not every object is a text.
+  const what = typeof thrown === 'string' ? thrown : show(thrown)
+  const message = `${where}: the input of item ${index} could not be had: ${what}`
   return new InputError('ERR_LIPBOUND_ARGUMENT', message, { cause: thrown })
 }
 

@@ -148,7 +148,7 @@ const listeners = new WeakMap<AbortSignal, Set<() => void>>()
  * Calls back when the signal aborts, until the returned function is called. However many calls share a signal, it
  * has one listener of ours and, after the last call, none; Node warns of a leak at eleven.
  */
-function onAbort(signal: AbortSignal, callback: () => void): () => void {
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   let callbacks = listeners.get(signal)
   if (callbacks === undefined) {
     callbacks = new Set()

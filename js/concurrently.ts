@@ -2,6 +2,7 @@
  * Work on many items, some at a time, with back-pressure: the source is read no faster than there is room for, and no
  * further ahead of the reader than that.
  */
+import { onAbort } from './cancellation.js'
 
 /** How far to go at a time. */
 export interface Concurrency {
@@ -59,6 +60,7 @@ class Crew<Item, Result> {
   /** Why no more will come, in a box, since anything can be thrown. */
   #failure: { readonly reason: unknown } | undefined
   #wake: (() => void) | undefined
+  readonly #unsubscribe: (() => void) | undefined
 
   constructor(
     source: Iterable<Item> | AsyncIterable<Item>,
@@ -68,8 +70,13 @@ class Crew<Item, Result> {
     this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
     this.#limits = limits
     this.#work = work
-    limits.signal?.addEventListener('abort', this.#onAbort)
-    if (limits.signal?.aborted) this.#onAbort()
+    const { signal } = limits
+    if (signal === undefined) return
+    const end = (): void => {
+      this.#fail(signal.reason)
+    }
+    this.#unsubscribe = onAbort(signal, end)
+    if (signal.aborted) end()
   }
 
   async *results(): AsyncGenerator<Result, void, undefined> {
@@ -91,17 +98,18 @@ class Crew<Item, Result> {
   /** Ends what is running and closes the source. */
   async dismiss(): Promise<void> {
     this.#closed = true
-    this.#limits.signal?.removeEventListener('abort', this.#onAbort)
+    this.#unsubscribe?.()
     this.#ending.abort(this.#failure?.reason)
     if (this.#exhausted) return
-    const closing = Promise.resolve(this.#iterator.return?.())
+    const closing = this.#closeSource()
     // A source that is stuck, or that we give up, is not waited for; how it then ends is nobody's concern.
     if (this.#reading || this.#failure) closing.catch(() => undefined)
     else await closing
   }
 
-  readonly #onAbort = (): void => {
-    this.#fail(this.#limits.signal?.reason)
+  /** What a source throws while it is closed must not take the place of what has gone wrong before: it is a rejection. */
+  async #closeSource(): Promise<void> {
+    await this.#iterator.return?.()
   }
 
   /** Reads an item and starts with it, if there is room; then another one, if there still is. */
@@ -151,9 +159,10 @@ class Crew<Item, Result> {
     return next
   }
 
-  /** The first failure counts. */
+  /** The first failure counts, and ends what is running, even if the reader is not there to hear of it. */
   #fail(reason: unknown): void {
     this.#failure ??= { reason }
+    this.#ending.abort(this.#failure.reason)
     this.#notify()
   }
 

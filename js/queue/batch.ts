@@ -1,6 +1,7 @@
 /** Batches whose items are answered by workers, in other processes and on other machines. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { expectRejection } from '../batch.js'
 import type { BatchOutcome, BatchProgress, BatchSource } from '../batch.js'
 import { throwIfAborted } from '../cancellation.js'
 import type { RunOptions } from '../cancellation.js'
@@ -261,7 +262,12 @@ export class QueueBatch<Result> implements AsyncDisposable {
    * it out.
    */
   async *results(options: ResultsOptions = {}): AsyncGenerator<BatchOutcome<Result>, void, undefined> {
-    throwIfAborted(options)
+    try {
+      throwIfAborted(options)
+    } catch (reason) {
+      if (!this.#taken) await this.close()
+      throw reason
+    }
     const { ordered = false, signal: ending } = parseOptions('results', options, {
       ordered: optional(flag),
       signal: optional(signal),
@@ -373,6 +379,7 @@ export class QueueBatch<Result> implements AsyncDisposable {
 
   /** Reads the source as there is room. */
   async #readAll(source: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
+    if (Array.isArray(source)) source.forEach(expectRejection)
     const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
     for (;;) {
       while (this.#read - this.#delivered >= this.#window && !this.#failure) await this.#change()
@@ -382,6 +389,7 @@ export class QueueBatch<Result> implements AsyncDisposable {
       }
       const step = await iterator.next()
       if (step.done === true) break
+      expectRejection(step.value)
       if (this.#ended) continue
       const index = this.#read
       this.#read += 1
@@ -544,6 +552,8 @@ export class QueueBatch<Result> implements AsyncDisposable {
 
 function toError(index: number, thrown: unknown): Error {
   if (thrown instanceof Error) return thrown
-  const message = `enqueueBatch: the input of item ${index} could not be had: ${String(thrown)}`
+  // Not every object is a text.
+  const what = typeof thrown === 'string' ? thrown : show(thrown)
+  const message = `enqueueBatch: the input of item ${index} could not be had: ${what}`
   return new InputError('ERR_LIPBOUND_ARGUMENT', message, { cause: thrown })
 }
