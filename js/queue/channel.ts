@@ -157,14 +157,10 @@ export class Channel {
     const settled = await Promise.all(jobs.map(async (job) => !job.inQueue || (await this.#settled(job))))
     const lost = jobs.filter((job, index) => settled[index] === false && job.inQueue && this.awaited.has(job.id))
     if (lost.length === 0 || this.#isWithdrawing()) return
-    const isLost = (job: Awaited, index: number): boolean =>
-      settled[index] === false && job.inQueue && this.awaited.has(job.id) && !this.#withdrawing
-    const lost = jobs.filter(isLost)
-    if (lost.length === 0) return
     for (const job of lost) job.inQueue = false
     // Whatever is left of them would keep them out.
     await Promise.all(lost.map(({ id }) => this.#persistently(() => this.#queue.remove(id))))
-    if (!this.#withdrawing) await this.#put(lost)
+    if (!this.#isWithdrawing()) await this.#put(lost)
   }
 
   /** Whether a job has ended or will end; if it has, this tells. */
