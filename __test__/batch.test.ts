@@ -114,6 +114,7 @@ test('items have options and ids of their own, and may be fetched late', async (
     },
     { input: { shape: [2], data: new Float32Array([1, 2]) } },
     { shape: [2], data: new Float64Array([1, 2]) },
+    { input: [1, 2], epsilon: undefined, seed: undefined, id: undefined },
   ]
   const batch = network.bounds(items, { epsilon: 0.1, seed: 1 })
   t.deepEqual(fetched, [], 'nothing happens before the first outcome is asked for')
@@ -127,6 +128,7 @@ test('items have options and ids of their own, and may be fetched late', async (
       [3, 0],
       [4, undefined],
       [5, undefined],
+      [6, undefined],
     ],
   )
   t.deepEqual(
@@ -135,6 +137,7 @@ test('items have options and ids of their own, and may be fetched late', async (
       [0.1, 'centred'],
       [0.5, 'centred'],
       [0.1, 'uniform'],
+      [0.1, 'centred'],
       [0.1, 'centred'],
       [0.1, 'centred'],
       [0.1, 'centred'],

@@ -156,9 +156,7 @@ async function attempt<Options extends object, Result>(
   index: number,
   abandoned: AbortSignal,
 ): Promise<BatchOutcome<Result>> {
-  const { input, id, ...own }: BatchItem<Options> = isItem<Options>(item)
-    ? item
-    : ({ input: item } as BatchItem<Options>)
+  const { input, id, ...own } = toItem<Options>(item)
   const place = { index, ...(id !== undefined && { id }) }
   expectRejection(input)
   try {
@@ -184,6 +182,12 @@ export function expectRejection(item: unknown): void {
   if (input instanceof Promise) input.catch(() => undefined)
 }
 
+/** An item in its longest form, with the options that it really has: undefined stands for that of the batch. */
+export function toItem<Options>(given: unknown): BatchItem<Options> {
+  if (!isItem<Options>(given)) return { input: given } as BatchItem<Options>
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as BatchItem<Options>
+}
+
 /** An item is the only form of input that has a property of that name. */
 function isItem<Options>(item: unknown): item is BatchItem<Options> {
   return typeof item === 'object' && item !== null && 'input' in item && !isTensor(item)
@@ -197,7 +201,8 @@ function toError(where: string, index: number, thrown: unknown): Error {
   return new InputError('ERR_LIPBOUND_ARGUMENT', message, { cause: thrown })
 }
 
-function checkSource(where: string, source: unknown): void {
+/** What is an iterable of inputs, and not one input. */
+export function checkSource(where: string, source: unknown): void {
   const iterable =
     typeof source === 'object' &&
     source !== null &&

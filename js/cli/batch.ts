@@ -25,6 +25,11 @@ export interface BatchWords extends PictureWords {
 export type Outcome<Answer> =
   { readonly input: string; readonly answer: Answer } | { readonly input: string; readonly error: LipboundError }
 
+/** What ends the command, in a box, since anything can be thrown. */
+interface Fatal {
+  readonly fatal: unknown
+}
+
 /** One input to work on. */
 export interface Item {
   readonly path: string
@@ -94,6 +99,8 @@ export class Batch {
       }),
     )
     for await (const outcome of computed) {
+      // In its place, after what earlier inputs were answered.
+      if ('fatal' in outcome) throw outcome.fatal
       if (this.#words.jsonl)
         printJson('error' in outcome ? failed(outcome) : { input: outcome.input, ...asObject(outcome.answer) })
       else if ('error' in outcome) printError(outcome.error)
@@ -103,13 +110,16 @@ export class Batch {
     return outcomes
   }
 
-  async #attempt<Answer>(path: string, work: (onProgress?: OnProgress) => Promise<Answer>): Promise<Outcome<Answer>> {
+  async #attempt<Answer>(
+    path: string,
+    work: (onProgress?: OnProgress) => Promise<Answer>,
+  ): Promise<Outcome<Answer> | Fatal> {
     try {
       return { input: path, answer: await this.#line.part(this.several ? basename(path) : undefined, work) }
     } catch (error) {
-      if (!isOwnFault(error)) throw error
+      if (!isOwnFault(error)) return { fatal: error }
       const named = naming(path, error)
-      if (!this.several && !this.#words.jsonl) throw named
+      if (!this.several && !this.#words.jsonl) return { fatal: named }
       return { input: path, error: named }
     }
   }

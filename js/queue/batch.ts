@@ -1,7 +1,7 @@
 /** Batches whose items are answered by workers, in other processes and on other machines. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { expectRejection } from '../batch.js'
+import { checkSource, expectRejection, toItem } from '../batch.js'
 import type { BatchOutcome, BatchProgress, BatchSource } from '../batch.js'
 import { throwIfAborted } from '../cancellation.js'
 import type { RunOptions } from '../cancellation.js'
@@ -28,7 +28,7 @@ import type { Awaited, Ending } from './channel.js'
 import { openBackend, persistently } from './connection.js'
 import type { Backend, QueueConnection } from './connection.js'
 import { publishCancel } from './control.js'
-import { checkSource, toItem, toJob } from './items.js'
+import { toJob } from './items.js'
 import { DEFAULT_QUEUE, controlOf, digestOption, queueNameOption, queueOf } from './job.js'
 import type { JobData, ResultJson } from './job.js'
 
@@ -160,7 +160,7 @@ export async function enqueueBatch<Options extends object>(
   const where = 'enqueueBatch'
   const { own, shared } = takeApart(where, options)
   const digests = digestsOf(where, models)
-  checkSource(inputs, `${where}: inputs`)
+  checkSource(where, inputs)
   const backend = await openBackend(where, own.connection)
   return new QueueBatch(backend, digests, inputs as Iterable<unknown> | AsyncIterable<unknown>, own, shared)
 }
@@ -406,7 +406,7 @@ export class QueueBatch<Result> implements AsyncDisposable {
   }
 
   async #takeIn(given: unknown, index: number): Promise<void> {
-    const { input, id, model, ...own } = toItem(given)
+    const { input, id, model, ...own } = toItem<{ model?: unknown }>(given)
     if (id !== undefined) this.#ids.set(index, id)
     try {
       const digest = this.#digestOf(model, index)

@@ -168,20 +168,27 @@ function reasonOf(error: unknown): string {
   return error.message === '' && 'code' in error ? String(error.code) : error.message
 }
 
-/** What goes wrong when a server goes away or is not back yet; what PostgreSQL calls 57P and 08. */
+/** What goes wrong when a server goes away or is not back yet. */
 const GONE =
   /ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|Connection (is|was )?(closed|terminated|ended)|terminating connection|starting up|shutting down|timeout exceeded when trying to connect|READONLY|LOADING/i
 
-/** Whether the server is away, which passes, unlike what is wrong with a command. */
-export function isConnectionError(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.some(isConnectionError)
+/** What Redis says when it has no room, no disk or no time at the moment. */
+const BUSY = /^(OOM|MISCONF|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS)\b/
+
+/** The same for PostgreSQL: shutting down, connections, too few resources, a deadlock or another transaction. */
+const PASSING = /^(57P0[1-3]|08...|53...|40001|40P01)$/
+
+/** Whether the server is away or cannot just now, which passes, unlike what is wrong with a command. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isPassing)
   if (!(error instanceof Error)) return false
+  const { message } = error
   const code = 'code' in error ? String(error.code) : ''
-  return GONE.test(error.message) || GONE.test(code) || /^(57P0[1-3]|08...)$/.test(code)
+  return GONE.test(message) || GONE.test(code) || BUSY.test(message) || PASSING.test(code)
 }
 
 /**
- * Does something again until the server is there.
+ * Does something again until the server does it.
  *
  * @param signal - that nobody waits for it any more: it then rejects with what went wrong last
  */
@@ -190,7 +197,7 @@ export async function persistently<Result>(work: () => Promise<Result>, signal: 
     try {
       return await work()
     } catch (error) {
-      if (signal.aborted || !isConnectionError(error)) throw error
+      if (signal.aborted || !isPassing(error)) throw error
       await sleep(500, undefined, { signal }).catch(() => undefined)
     }
   }

@@ -8,30 +8,6 @@ import { isTensor, toTensor } from '../tensor.js'
 import { packageVersion } from './job.js'
 import type { JobData } from './job.js'
 
-/** An item as it was given, in its longest form. */
-export interface Item {
-  readonly input: BatchInput
-  readonly id?: unknown
-  readonly model?: unknown
-  readonly [option: string]: unknown
-}
-
-/** An item in its longest form; it is the only form of input that has a property `input`. */
-export function toItem(given: unknown): Item {
-  const isItem = typeof given === 'object' && given !== null && 'input' in given && !isTensor(given)
-  return isItem ? (given as unknown as Item) : { input: given as BatchInput }
-}
-
-/** What is an iterable of inputs, and not one input. */
-export function checkSource(value: unknown, subject: string): void {
-  const iterable =
-    typeof value === 'object' &&
-    value !== null &&
-    !ArrayBuffer.isView(value) &&
-    (Symbol.iterator in value || Symbol.asyncIterator in value)
-  if (!iterable) throw argumentError(subject, 'an iterable or async iterable of inputs', value)
-}
-
 /**
  * Fetches the input of an item and makes a job of it.
  *

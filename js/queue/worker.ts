@@ -315,7 +315,8 @@ export class QueueWorker implements AsyncDisposable {
       })
       throw hopeless ? new UnrecoverableError(reasonText({ code, message })) : new Error(reasonText({ code, message }))
     } finally {
-      this.#running.delete(lifeOf(job))
+      // Unless the job was given to this worker again meanwhile, because it had seemed to be gone.
+      if (this.#running.get(lifeOf(job)) === controller) this.#running.delete(lifeOf(job))
     }
   }
 

@@ -56,6 +56,12 @@ impl<J> Queue<J> {
         self.changed.notify_one();
     }
 
+    /// Whether no job waits or runs, and none is remembered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.lock().lanes.is_empty()
+    }
+
     /// Ends [`work`](Self::work) on all threads once no job waits.
     pub fn close(&self) {
         self.lock().closed = true;

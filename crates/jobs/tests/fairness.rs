@@ -272,3 +272,82 @@ fn threads_run_everything_that_was_queued() {
         assert_eq!(order.len(), 100);
     }
 }
+
+/// A queue that is worked on by so many threads, all of which sleep before the first job comes and after each.
+#[test]
+fn threads_that_sleep_are_woken_by_a_job_and_by_the_end() {
+    let queue = Queue::new();
+    let idle = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| queue.work(|job: Box<dyn FnOnce() + Send + '_>| job()));
+        }
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            let (sender, receiver) = std::sync::mpsc::channel();
+            queue.push(LaneId::COMMON, Box::new(move || sender.send(()).unwrap()));
+            // Waits for ever if nobody is woken.
+            receiver.recv().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let idle = queue.is_idle();
+        queue.close();
+        idle
+    });
+    assert!(idle, "what has ended is charged and forgotten");
+}
+
+/// The clock of a lane that runs a long job goes on: who comes in the middle of it starts there.
+#[test]
+fn who_comes_during_a_long_job_has_no_credit_for_it() {
+    let mut lanes = Lanes::new();
+    let [busy, newcomer] = [(); 2].map(|()| LaneId::unique());
+    let start = |lanes: &mut Lanes<&'static str>, at: u64| lanes.start(micros(at)).unwrap();
+    lanes.push(busy, "long", micros(0));
+    let (long, _) = start(&mut lanes, 0);
+    for _ in 0..100 {
+        lanes.push(newcomer, "new", micros(1000));
+        lanes.push(busy, "old", micros(1000));
+    }
+    lanes.end(long, micros(1000));
+    let mut now = 1000;
+    let mut order = Vec::new();
+    for _ in 0..20 {
+        let (ticket, name) = start(&mut lanes, now);
+        now += 10;
+        lanes.end(ticket, micros(now));
+        order.push(name);
+    }
+    let new = order.iter().filter(|&&name| name == "new").count();
+    assert!((9..=11).contains(&new), "{order:?}");
+}
+
+/// A running job counts with what its lane takes as a rule, or all jobs do, before it has taken that.
+#[test]
+fn what_runs_is_expected_to_take_what_its_lane_takes() {
+    let [dear, cheap] = [(); 2].map(|()| LaneId::unique());
+    let mut lanes = Lanes::new();
+    for _ in 0..200 {
+        lanes.push(dear, dear, micros(0));
+        lanes.push(cheap, cheap, micros(0));
+    }
+    // One thread learns what jobs take.
+    let mut now = 0;
+    for _ in 0..60 {
+        let (ticket, lane) = lanes.start(micros(now)).unwrap();
+        now += if lane == dear { 1000 } else { 100 };
+        lanes.end(ticket, micros(now));
+    }
+    // Then many ask at once: a job of the dear lane weighs as much as ten of the cheap one.
+    let mut started = HashMap::new();
+    let tickets: Vec<_> = (0..22)
+        .map(|_| {
+            let (ticket, lane) = lanes.start(micros(now)).unwrap();
+            *started.entry(lane).or_insert(0) += 1;
+            ticket
+        })
+        .collect();
+    assert!(started[&cheap] >= 15 && started[&dear] >= 1, "{} dear, {} cheap", started[&dear], started[&cheap]);
+    for ticket in tickets {
+        lanes.end(ticket, micros(now + 1));
+    }
+}

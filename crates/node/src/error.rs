@@ -7,7 +7,7 @@ use napi_derive::napi;
 
 /// A failure, as a promise resolves to it.
 #[napi(object)]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// `ERR_LIPBOUND_...`
     pub error_code: String,

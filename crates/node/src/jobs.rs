@@ -10,7 +10,7 @@ use std::{
     mem,
     ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Once, OnceLock},
+    sync::OnceLock,
     thread,
 };
 
@@ -91,17 +91,27 @@ impl Drop for Scratch {
     }
 }
 
-fn queue() -> &'static Queue<Job> {
+/// The queue, or why nobody works on it.
+fn queue() -> Result<&'static Queue<Job>, Failure> {
     static QUEUE: OnceLock<Queue<Job>> = OnceLock::new();
-    static THREADS: Once = Once::new();
+    static THREADS: OnceLock<Option<String>> = OnceLock::new();
     let queue = QUEUE.get_or_init(Queue::new);
-    THREADS.call_once(|| {
-        for i in 0..threads() {
-            // A thread that cannot be had leaves the work to the others.
-            let _ = thread::Builder::new().name(format!("lipbound-job-{i}")).spawn(|| queue.work(|job| job()));
+    let missing = THREADS.get_or_init(|| {
+        let start = |i| {
+            let name = format!("lipbound-job-{i}");
+            thread::Builder::new().name(name).spawn(|| queue.work(|job: Job| job()))
+        };
+        // A thread that cannot be had leaves the work to the others, if there are any.
+        let started: Vec<_> = (0..threads()).map(start).collect();
+        if started.iter().any(Result::is_ok) {
+            return None;
         }
+        Some(started.into_iter().find_map(Result::err).map_or_else(String::new, |error| error.to_string()))
     });
-    queue
+    match missing {
+        None => Ok(queue),
+        Some(reason) => Err(Failure::new("INTERNAL", format!("no thread could be started: {reason}"))),
+    }
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> String {
@@ -127,8 +137,12 @@ where
     T: ToNapiValue + Send + 'static,
 {
     let (deferred, promise) = env.create_deferred()?;
+    let queue = queue();
+    let stranded = queue.as_ref().err().cloned();
     let job = move || {
-        let outcome = if token.is_some_and(|token| token.cancelled()) {
+        let outcome = if let Some(failure) = stranded {
+            Err(failure)
+        } else if token.is_some_and(|token| token.cancelled()) {
             Err(Cancelled.into())
         } else {
             catch_unwind(AssertUnwindSafe(work))
@@ -141,6 +155,9 @@ where
             })
         });
     };
-    queue().push(lane, Box::new(job));
+    match queue {
+        Ok(queue) => queue.push(lane, Box::new(job)),
+        Err(_) => job(),
+    }
     Ok(promise)
 }
