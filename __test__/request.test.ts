@@ -110,13 +110,11 @@ test('arrays with holes are refused', (t) => {
 })
 
 test('base64 is refused as fast as it is read, however its padding is meant to be understood', (t) => {
-  // A pattern that looks for padding at the end takes a square of their number: hours, for some megabytes.
+  // A pattern that looks for padding at the end takes a square of their number: this test would not end.
   const base64 = `${'='.repeat(1_000_000)}A`
-  const started = performance.now()
   for (const text of [base64, `AAAA${base64}`, `${base64}=`]) {
     t.throws(() => tensorFromJson({ type: 'float32', base64: text }, [1], 'x'), { message: /base64 must be numbers/ })
   }
-  t.true(performance.now() - started < 5000)
 })
 
 test('options of a request cannot be what does not come from outside', async (t) => {
