@@ -384,7 +384,10 @@ test('a limit of memory is kept to, and what is not known to fit is refused', as
   await refused(network.bounds([input], { epsilon: 0.1, memoryLimit: tight }), /may take/)
   await refused(network.certifiedRadii([input], { memoryLimit: 1 }), /^certifiedRadii: .* leaves 0$/)
   const deterministic = { ...layerwise, guarantee: 'deterministic', memoryLimit: 1e12 } as const
-  await refused(network.bounds([input], deterministic), /guarantee: 'deterministic' takes is not known/)
+  await refused(network.bounds([input], deterministic), /guarantee: 'deterministic' takes.* is not known/)
+  const functionals = [Float64Array.from({ length: 8 * 24 * 24 }, () => 1)]
+  const certified = { epsilon: 0.1, functionals, memoryLimit: 1e12 }
+  await refused(network.bounds([input], certified), /certificates of functionals, is not known/)
 
   const items = [{ input, method: 'certificate' as const }, { input }]
   const outcomes = await collect(network.bounds(items, { ...layerwise, memoryLimit: tight }))

@@ -7,15 +7,18 @@ import type { Guarantee, NetworkSummary, PredictedMemory } from './results.js'
 interface Asked {
   readonly method?: BoundMethod | undefined
   readonly guarantee?: 'auto' | Guarantee | undefined
+  readonly functionals?: readonly unknown[] | undefined
 }
 
 /** Bytes that a computation takes at most; `Infinity` where nobody knows. */
 export function demandOf(
   { memory }: Pick<NetworkSummary, 'memory'>,
   what: 'bound' | 'radius',
-  { method, guarantee }: Asked,
+  { method, guarantee, functionals = [] }: Asked,
 ): number {
   if (guarantee === 'deterministic') return Infinity
+  // Certificates keep a search for each of them.
+  if (functionals.length > 0 && method !== 'layerwise') return Infinity
   if (what === 'radius') return memory.radius
   return method === 'layerwise' ? memory.layerwise : memory.certificate
 }
@@ -55,7 +58,7 @@ export class Budget {
     const allowed = limit === undefined ? 'leaves' : `is ${limit} bytes and leaves`
     const needed = Number.isFinite(bytes)
       ? `a computation may take ${bytes} bytes`
-      : "what guarantee: 'deterministic' takes is not known in advance"
+      : "what guarantee: 'deterministic' takes, or certificates of functionals, is not known in advance"
     const message = `${this.#where}: ${needed}, but option 'memoryLimit' ${allowed} ${Math.max(0, Math.floor(this.#share))}`
     throw new InputError('ERR_LIPBOUND_LIMIT', message)
   }

@@ -251,10 +251,10 @@ export interface PredictedCost {
  * process, derived from what the code allocates. `network` is there as long as the network is; each of the others is the
  * most that one computation takes beside it at any time, and computations at the same time take as much each.
  *
- * Epsilons are worked on one after the other, and so are functionals: more of them take no more, but for their results.
- * Not counted are inputs and results (with certificates and witnesses, where they are asked for), JavaScript's own memory,
- * what reading a model takes, `guarantee: 'deterministic'`, and up to 4 MB of scratch memory that each thread keeps for its
- * next computation.
+ * Epsilons are worked on one after the other, and so are functionals of layerwise bounds: more of them take no more, but for
+ * their results. Not counted are inputs and results (with certificates and witnesses, where they are asked for), certificates
+ * of functionals, each of which keeps a search of its own, JavaScript's own memory, what reading a model takes,
+ * `guarantee: 'deterministic'`, and up to 4 MB of scratch memory that each thread keeps for its next computation.
  */
 export interface PredictedMemory {
   /** What stays with the network: weights, and what is made of them at first use and kept. */

@@ -20,9 +20,10 @@ use crate::{
 /// Bytes. Upper bounds for the default options, on a given number of threads: the network's own, and the most that one
 /// computation takes beside it at any time. Computations at the same time take as much each.
 ///
-/// Epsilons are worked on one after the other, and functionals too, so their number adds only their results. Not counted
-/// are inputs and results themselves (with certificates and witnesses, where they are asked for), deterministic guarantees,
-/// and what reading a model takes.
+/// Epsilons are worked on one after the other, and functionals of layerwise bounds too, so their number adds only their
+/// results. Not counted are inputs and results themselves (with certificates and witnesses, where they are asked for),
+/// certificates of functionals, each of which keeps a search of its own, deterministic guarantees, and what reading a model
+/// takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PredictedMemory {
     /// What stays with the network: its weights, and what is made of them at first use and kept.
