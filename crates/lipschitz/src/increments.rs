@@ -13,7 +13,10 @@ use std::{
 
 use lipbound_operators::{LinearOperator, Workspace, rounding};
 
+use self::elements::{Windows, at_units};
 use crate::{flow::Flow, unit::Slope};
+
+mod elements;
 
 /// A unit that may change its slope.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -199,7 +202,7 @@ impl Increments {
         &self,
         input: Bundle,
         arithmetic: Arithmetic,
-        unit: &mut dyn FnMut(usize, &mut [f64]),
+        unit: &mut impl FnMut(usize, &mut [f64]),
         ws: &mut Workspace,
     ) -> Bundle {
         self.forward_to(self.steps.len(), input, arithmetic, unit, ws)
@@ -211,7 +214,7 @@ impl Increments {
         source: usize,
         mut input: Bundle,
         arithmetic: Arithmetic,
-        unit: &mut dyn FnMut(usize, &mut [f64]),
+        unit: &mut impl FnMut(usize, &mut [f64]),
         ws: &mut Workspace,
     ) -> Bundle {
         let rank = input.len();
@@ -221,7 +224,6 @@ impl Increments {
         let mut sources: Vec<Bundle> = Vec::with_capacity(source + 1);
         self.hold_still(&mut input);
         sources.push(input);
-        let mut values = vec![0.0; rank];
         for step in &self.steps[..source] {
             let mut output: Bundle = (0..rank).map(|_| ws.take(step.outputs)).collect();
             match &step.change {
@@ -237,12 +239,7 @@ impl Increments {
                         None => output.iter_mut().zip(x).for_each(|(y, x)| y.copy_from_slice(x)),
                     }
                     output.iter_mut().for_each(|y| lose(y, arithmetic));
-                    let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
-                    for (k, &element) in unstable.iter().enumerate() {
-                        values.iter_mut().zip(&output).for_each(|(v, y)| *v = y[element as usize]);
-                        unit(first + k, &mut values);
-                        injected.iter_mut().zip(&values).for_each(|(e, v)| e[k] = *v);
-                    }
+                    let injected = at_units(&mut output, unstable, *first, unit, ws);
                     for (y, e) in output.iter_mut().zip(&injected) {
                         scale(y, centres.as_deref(), arithmetic);
                         unstable.iter().zip(e).for_each(|(&element, e)| y[element as usize] += e);
@@ -250,28 +247,8 @@ impl Increments {
                     injected.into_iter().for_each(|e| ws.give(e));
                 }
                 Change::Pool { winners, starts, joins, .. } => {
-                    let x = &sources[step.inputs[0]];
-                    for i in 0..step.outputs {
-                        for (x, y) in x.iter().zip(&mut output) {
-                            y[i] = x[winners[i] as usize];
-                        }
-                        for join in &joins[starts[i]..starts[i + 1]] {
-                            let member = join.member as usize;
-                            for ((v, x), y) in values.iter_mut().zip(x).zip(&output) {
-                                *v = match arithmetic {
-                                    Arithmetic::Signed => x[member] - y[i],
-                                    _ => x[member] + y[i] + arithmetic.lost(),
-                                };
-                            }
-                            for (y, v) in output.iter_mut().zip(&values) {
-                                y[i] += join.centre * v;
-                            }
-                            if let Some(number) = join.unit {
-                                unit(number as usize, &mut values);
-                                output.iter_mut().zip(&values).for_each(|(y, e)| y[i] += e);
-                            }
-                        }
-                    }
+                    let x = &mut sources[step.inputs[0]];
+                    Windows { winners, starts, joins }.forward(x, &mut output, arithmetic, unit);
                 }
                 Change::Add => {
                     for (k, y) in output.iter_mut().enumerate() {
@@ -307,7 +284,7 @@ impl Increments {
         &self,
         output: Bundle,
         arithmetic: Arithmetic,
-        unit: &mut dyn FnMut(usize, &mut [f64]),
+        unit: &mut impl FnMut(usize, &mut [f64]),
         ws: &mut Workspace,
     ) -> Bundle {
         self.backward_from(self.steps.len(), output, arithmetic, unit, ws)
@@ -319,23 +296,17 @@ impl Increments {
         source: usize,
         output: Bundle,
         arithmetic: Arithmetic,
-        unit: &mut dyn FnMut(usize, &mut [f64]),
+        unit: &mut impl FnMut(usize, &mut [f64]),
         ws: &mut Workspace,
     ) -> Bundle {
         let rank = output.len();
         let mut pulled: Vec<Option<Bundle>> = vec![None; source + 1];
         pulled[source] = Some(output);
-        let mut values = vec![0.0; rank];
         for (index, step) in self.steps[..source].iter().enumerate().rev() {
             let Some(mut g) = pulled[index + 1].take() else { continue };
             let back: Bundle = match &step.change {
                 Change::Affine { operator, centres, unstable, first } => {
-                    let mut injected: Bundle = (0..rank).map(|_| ws.take(unstable.len())).collect();
-                    for (k, &element) in unstable.iter().enumerate() {
-                        values.iter_mut().zip(&g).for_each(|(v, g)| *v = g[element as usize]);
-                        unit(first + k, &mut values);
-                        injected.iter_mut().zip(&values).for_each(|(w, v)| w[k] = *v);
-                    }
+                    let injected = at_units(&mut g, unstable, *first, unit, ws);
                     for (g, w) in g.iter_mut().zip(&injected) {
                         scale(g, centres.as_deref(), arithmetic);
                         lose(g, arithmetic);
@@ -356,26 +327,7 @@ impl Increments {
                 }
                 Change::Pool { inputs, winners, starts, joins, .. } => {
                     let mut x: Bundle = (0..rank).map(|_| ws.zeros(*inputs)).collect();
-                    for i in 0..step.outputs {
-                        for join in joins[starts[i]..starts[i + 1]].iter().rev() {
-                            values.iter_mut().zip(&g).for_each(|(v, g)| *v = g[i]);
-                            match join.unit {
-                                Some(number) => unit(number as usize, &mut values),
-                                None => values.fill(0.0),
-                            }
-                            for ((v, g), x) in values.iter().zip(&mut g).zip(&mut x) {
-                                let at_difference = join.centre * g[i] + v + arithmetic.lost();
-                                x[join.member as usize] += at_difference;
-                                match arithmetic {
-                                    Arithmetic::Signed => g[i] -= at_difference,
-                                    _ => g[i] += at_difference,
-                                }
-                            }
-                        }
-                        for (g, x) in g.iter().zip(&mut x) {
-                            x[winners[i] as usize] += g[i];
-                        }
-                    }
+                    Windows { winners, starts, joins }.backward(&mut g, &mut x, arithmetic, unit);
                     x
                 }
                 Change::Add | Change::Concat { .. } => std::mem::take(&mut g),
