@@ -3,17 +3,10 @@
  *
  * @packageDocumentation
  */
-export { QueueBatch, enqueueBatch } from './batch.js'
-export type {
-  BatchModels,
-  BoundJobs,
-  ItemModel,
-  ModelReference,
-  QueueBatchControl,
-  QueueBatchProgress,
-  RadiusJobs,
-  ResultsOptions,
-} from './batch.js'
+export { QueueBatch } from './batch.js'
+export type { QueueBatchProgress, ResultsOptions } from './batch.js'
+export { enqueueBatch } from './enqueue.js'
+export type { BatchModels, BoundJobs, ItemModel, ModelReference, QueueBatchControl, RadiusJobs } from './enqueue.js'
 export type { QueueConnection } from './connection.js'
 export type { ResultJson } from './job.js'
 export type { ModelSource } from './models.js'

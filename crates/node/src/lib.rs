@@ -16,6 +16,7 @@ mod jobs;
 mod network;
 mod norm;
 mod progress;
+mod results;
 
 use lipbound_jobs::LaneId;
 use napi::{Env, bindgen_prelude::Object};

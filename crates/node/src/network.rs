@@ -21,6 +21,7 @@ use crate::{
     error::Failure,
     jobs,
     progress::{self, Progress, Reporter},
+    results,
 };
 
 /// What a network is.
@@ -346,10 +347,10 @@ impl NativeNetwork {
             if request.certificate {
                 let results =
                     lipschitz::bound_with_certificates(network, &input, &options, functionals, &reporter, ws)?;
-                Ok(results.into_iter().map(|result| convert::certified_out(result, asked)).collect())
+                Ok(results.into_iter().map(|result| results::certified_out(result, asked)).collect())
             } else {
                 let results = lipschitz::bound_functionals(network, &input, &options, functionals, &reporter, ws)?;
-                Ok(results.iter().map(|result| convert::bound_out(result, asked)).collect::<Vec<_>>())
+                Ok(results.iter().map(|result| results::bound_out(result, asked)).collect::<Vec<_>>())
             }
         })
     }
@@ -373,10 +374,10 @@ impl NativeNetwork {
             let asked = request.functionals.is_some();
             if request.certificate {
                 let result = lipschitz::global_bound_with_certificate(network, &options, functionals, &reporter, ws)?;
-                Ok(convert::certified_out(result, asked))
+                Ok(results::certified_out(result, asked))
             } else {
                 let result = lipschitz::global_bound_functionals(network, &options, functionals, &reporter, ws)?;
-                Ok(convert::bound_out(&result, asked))
+                Ok(results::bound_out(&result, asked))
             }
         })
     }
@@ -400,7 +401,7 @@ impl NativeNetwork {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, ws) = (loaded?, input?, &mut jobs::workspace()?);
             let points = lipschitz::sweep(&loaded.network, &input, &options, &reporter, ws)?;
-            Ok(points.iter().map(convert::sweep_out).collect::<Vec<_>>())
+            Ok(points.iter().map(results::sweep_out).collect::<Vec<_>>())
         })
     }
 
@@ -422,7 +423,7 @@ impl NativeNetwork {
             let reporter = Reporter::new(reporter.0, reporter.1);
             let (loaded, input, options, ws) = (loaded?, input?, options?, &mut jobs::workspace()?);
             let radius = lipschitz::certified_radius(&loaded.network, &input, &options, &reporter, ws)?;
-            Ok(convert::radius_out(radius, loaded.network.input_shape(), witness))
+            Ok(results::radius_out(radius, loaded.network.input_shape(), witness))
         })
     }
 
@@ -450,7 +451,7 @@ impl NativeNetwork {
             let max_steps = Some(options.max_steps.unwrap_or(lipschitz::CHECK_STEPS as f64));
             let options = NormOptions { max_steps, ..options }.read()?;
             let document = Document::parse(&certificate)?;
-            Ok(convert::check_out(document.check(&loaded.network, &options, &reporter, &mut *jobs::workspace()?)?))
+            Ok(results::check_out(document.check(&loaded.network, &options, &reporter, &mut *jobs::workspace()?)?))
         })
     }
 

@@ -17,6 +17,7 @@ use crate::{
     convert::{self, NativeTensor, NormOptions},
     jobs,
     progress::{self, Progress, Reporter},
+    results,
 };
 
 /// The bracket of the spectral norm of an affine layer.
@@ -44,6 +45,6 @@ pub fn norm<'env>(
         reporter.begin("norm");
         let operator = masked(affine.operator, None, None);
         let norm = norm_bracket(&*operator, &options, &reporter, &mut *jobs::workspace()?)?;
-        Ok(convert::norm_out(&norm, options.seed, started.elapsed().as_secs_f64()))
+        Ok(results::norm_out(&norm, options.seed, started.elapsed().as_secs_f64()))
     })
 }
