@@ -10,6 +10,7 @@ const checks = [
   ['clippy', 'cargo', ['clippy', '--workspace', '--all-targets', '--quiet', '--', '--deny', 'warnings']],
   ['tsc', bin('tsc'), ['--noEmit']],
   ['eslint', bin('eslint'), ['--max-warnings=0', '.']],
+  ['rooms', bin('depcruise'), ['--config', '.dependency-cruiser.json', '--output-type', 'err', 'js']],
   ['prettier', bin('prettier'), ['--check', '--log-level=warn', ...plain.map(() => '--no-color'), '.']],
 ]
 

@@ -214,13 +214,6 @@ impl<T: Element> PackedConv<T> {
         self.forward.isa
     }
 
-    /// Bytes of packed weights.
-    #[must_use]
-    pub fn weight_bytes(&self) -> usize {
-        let bytes = |plan: &Plan<T>| size_of_val(&plan.weights[..]);
-        bytes(&self.forward) + self.adjoint.as_ref().map_or(0, bytes)
-    }
-
     /// Elements of an input in the blocked layout.
     #[must_use]
     pub fn input_len(&self) -> usize {
