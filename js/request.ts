@@ -182,7 +182,7 @@ export function tensorToJson({ shape, data }: Tensor): TensorJson & { readonly b
 
 /**
  * What a result is as JSON: infinite numbers are null (there is none in JSON, and a finite answer must not look like one),
- * tensors are `{ shape, data }`. Everything else is as it is; numbers keep every bit.
+ * tensors are `{ shape, data }`. Everything else is as it is; numbers keep every bit (JSON text has no sign for a zero).
  */
 export function toJson(result: unknown): unknown {
   if (typeof result === 'number') return Number.isFinite(result) ? result : null
