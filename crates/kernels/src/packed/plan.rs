@@ -46,11 +46,8 @@ pub(super) use cut::{Block, Tile, Unit};
 use axis::Axis;
 use channels::{choose_style, pair_up};
 use class::Pitches;
-use cut::{choose_blocks, cut_tiles, cut_units};
+use cut::{Grid, choose_blocks, cut_grid, cut_units};
 
-/// Products that a chunk should have. 64 channels of a 3x3 kernel: the weights of a pair's chunk are 74 kB, and
-/// handling the chunk's sums costs a percent of its multiply-adds.
-const CHUNK: usize = 576;
 /// Vector multiply-adds below which handing work to other threads costs more than it saves (some 15 microseconds).
 const PARALLEL_FROM: f64 = 50_000.0;
 
@@ -171,59 +168,10 @@ impl<T: Element> Plan<T> {
         };
         let pitches = Pitches { column: column_pitch, phase: phase_pitch, row: row_pitch, block: block_pitch };
 
-        let mut classes = Vec::new();
-        for row in 0..axes[0].out_step {
-            for column in 0..axes[1].out_step {
-                if axes[0].positions(row) > 0 && axes[1].positions(column) > 0 {
-                    classes.push(Class {
-                        row,
-                        column,
-                        rows: axes[0].residues[row].clone(),
-                        columns: axes[1].residues[column].clone(),
-                        lists: Vec::new(),
-                        weights: Vec::new(),
-                    });
-                }
-            }
-        }
-
-        // Blocks, their tiles, and the sets of kernel rows that tiles meet.
-        let mut blocks = Vec::new();
-        let mut tiles = Vec::new();
-        let mut variants: Vec<Vec<Vec<bool>>> = vec![Vec::new(); classes.len()];
-        let mut most_tiles = 0;
-        for rows in row_bounds.windows(2).map(|w| w[0]..w[1]) {
-            for columns in column_bounds.windows(2).map(|w| w[0]..w[1]) {
-                let mut ranges = Vec::new();
-                for (class, variants) in classes.iter().zip(&mut variants) {
-                    let from = tiles.len();
-                    let height = axes[0].positions(class.row).min(rows.end).saturating_sub(rows.start);
-                    let width = axes[1].positions(class.column).min(columns.end).saturating_sub(columns.start);
-                    cut_tiles(&axes[0], class, rows.start, height, width, limits, variants, &mut tiles);
-                    ranges.push(from..tiles.len());
-                    most_tiles = most_tiles.max(tiles.len() - from);
-                }
-                blocks.push(Block { rows: rows.clone(), columns, tiles: ranges });
-            }
-        }
-        let mut shapes: Vec<(u16, u16)> = Vec::new();
-        for tile in &mut tiles {
-            let shape = (tile.rows, tile.columns);
-            tile.kernel = shapes.iter().position(|s| *s == shape).unwrap_or_else(|| {
-                shapes.push(shape);
-                shapes.len() - 1
-            }) as u32;
-        }
-        let kernels = shapes
-            .iter()
-            .map(|&(rows, columns)| {
-                std::array::from_fn(|index| {
-                    let style =
-                        if let Style::Channels { .. } = style { Style::Channels { blocks: index + 1 } } else { style };
-                    T::sum_tile(isa, TileShape { style, rows: rows as usize, columns: columns as usize })
-                })
-            })
-            .collect();
+        let mut classes = Class::all(&axes);
+        let Grid { blocks, mut tiles, variants, most_tiles } =
+            cut_grid(&axes, &classes, (&row_bounds, &column_bounds), limits);
+        let kernels = kernels_for(&mut tiles, style, isa);
 
         // Channel lists, and the weights in the very order in which kernels meet them.
         let mut accumulation = 1;
@@ -239,26 +187,10 @@ impl<T: Element> Plan<T> {
         let mut filled = 0;
         for (class, variants) in classes.iter_mut().zip(&variants) {
             for list in &lists {
-                let per_tap = if lanewise { 1 } else { T::BLOCK };
-                let products = (class.rows.len() * class.columns.len() * per_tap).max(1);
-                let chunks = list.blocks.div_ceil(((CHUNK + products / 2) / products).max(1)).max(1);
-                let mut done = 0;
-                let mut made = Vec::new();
-                for chunk in 0..chunks {
-                    let range = chunk * list.blocks / chunks..(chunk + 1) * list.blocks / chunks;
-                    let first_scalar = done;
-                    let mut all = Vec::new();
-                    for variant in variants {
-                        let (segments, end) = class.segments(list, range.clone(), variant, &axes, lanewise, pitches);
-                        done = first_scalar + end;
-                        let length: usize = segments.iter().map(|s| s.lanes as usize).sum();
-                        accumulation = accumulation.max(length + chunks - 1);
-                        all.push(segments);
-                    }
-                    made.push(Chunk { first_scalar, variants: all });
-                }
-                most_chunks = most_chunks.max(chunks);
-                class.lists.push(made);
+                let (chunks, length) = class.chunks::<T>(list, variants, &axes, lanewise, pitches);
+                accumulation = accumulation.max(length);
+                most_chunks = most_chunks.max(chunks.len());
+                class.lists.push(chunks);
             }
             for pair in &pairs {
                 class.weights.push(filled);
@@ -332,4 +264,21 @@ impl<T: Element> Plan<T> {
     pub(super) fn kernel(&self, blocks: usize, tile: &Tile) -> SumTile<T> {
         self.kernels[tile.kernel as usize][blocks - 1].expect("there is a kernel for every tile within the limits")
     }
+}
+
+/// The micro-kernels for the shapes of `tiles`, which are told which is theirs.
+fn kernels_for<T: Element>(tiles: &mut [Tile], style: Style, isa: Isa) -> Vec<[Option<SumTile<T>>; MAX_BLOCKS]> {
+    let mut shapes: Vec<(u16, u16)> = Vec::new();
+    for tile in tiles {
+        let shape = (tile.rows, tile.columns);
+        tile.kernel = shapes.iter().position(|s| *s == shape).unwrap_or_else(|| {
+            shapes.push(shape);
+            shapes.len() - 1
+        }) as u32;
+    }
+    let kernel = |rows: u16, columns: u16, blocks: usize| {
+        let style = if let Style::Channels { .. } = style { Style::Channels { blocks } } else { style };
+        T::sum_tile(isa, TileShape { style, rows: rows as usize, columns: columns as usize })
+    };
+    shapes.iter().map(|&(rows, columns)| std::array::from_fn(|index| kernel(rows, columns, index + 1))).collect()
 }

@@ -5,6 +5,10 @@ use super::axis::Axis;
 use super::channels::{ChannelList, Pair};
 use std::ops::Range;
 
+/// Products that a chunk should have. 64 channels of a 3x3 kernel: the weights of a pair's chunk are 74 kB, and
+/// handling the chunk's sums costs a percent of its multiply-adds.
+const CHUNK: usize = 576;
+
 /// A run of channels that is added up in registers.
 #[derive(Clone, Debug)]
 pub(in crate::packed) struct Chunk {
@@ -38,8 +42,57 @@ pub(super) struct Pitches {
 }
 
 impl Class {
+    /// The residues that have outputs; without channels and weights as yet.
+    pub(super) fn all(axes: &[Axis; 2]) -> Vec<Self> {
+        let mut classes = Vec::new();
+        for row in 0..axes[0].out_step {
+            for column in 0..axes[1].out_step {
+                if axes[0].positions(row) > 0 && axes[1].positions(column) > 0 {
+                    classes.push(Self {
+                        row,
+                        column,
+                        rows: axes[0].residues[row].clone(),
+                        columns: axes[1].residues[column].clone(),
+                        lists: Vec::new(),
+                        weights: Vec::new(),
+                    });
+                }
+            }
+        }
+        classes
+    }
+
+    /// The chunks of a channel list, and how many roundings touch a term of their sum at most.
+    pub(super) fn chunks<T: Element>(
+        &self,
+        list: &ChannelList,
+        variants: &[Vec<bool>],
+        axes: &[Axis; 2],
+        lanewise: bool,
+        pitches: Pitches,
+    ) -> (Vec<Chunk>, usize) {
+        let per_tap = if lanewise { 1 } else { T::BLOCK };
+        let products = (self.rows.len() * self.columns.len() * per_tap).max(1);
+        let count = list.blocks.div_ceil(((CHUNK + products / 2) / products).max(1)).max(1);
+        let (mut chunks, mut scalars, mut accumulation) = (Vec::new(), 0, 1);
+        for chunk in 0..count {
+            let blocks = chunk * list.blocks / count..(chunk + 1) * list.blocks / count;
+            let first_scalar = scalars;
+            let mut all = Vec::new();
+            for variant in variants {
+                let (segments, end) = self.segments(list, blocks.clone(), variant, axes, lanewise, pitches);
+                scalars = first_scalar + end;
+                let length: usize = segments.iter().map(|s| s.lanes as usize).sum();
+                accumulation = accumulation.max(length + count - 1);
+                all.push(segments);
+            }
+            chunks.push(Chunk { first_scalar, variants: all });
+        }
+        (chunks, accumulation)
+    }
+
     /// The segments of a run of channel blocks with the kernel rows of `variant`, and how many scalars all rows have.
-    pub(super) fn segments(
+    fn segments(
         &self,
         list: &ChannelList,
         blocks: Range<usize>,

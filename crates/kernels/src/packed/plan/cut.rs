@@ -49,9 +49,42 @@ pub(in crate::packed) struct Unit {
     pub inputs: Range<usize>,
 }
 
+/// The grid, cut.
+pub(super) struct Grid {
+    pub blocks: Vec<Block>,
+    pub tiles: Vec<Tile>,
+    /// For each class, the sets of kernel rows that its tiles meet.
+    pub variants: Vec<Vec<Vec<bool>>>,
+    /// Most tiles of one class in one block.
+    pub most_tiles: usize,
+}
+
+/// Cuts the grid at these rows and columns into blocks, and their classes into tiles.
+pub(super) fn cut_grid(axes: &[Axis; 2], classes: &[Class], bounds: (&[usize], &[usize]), limits: TileLimits) -> Grid {
+    let mut blocks = Vec::new();
+    let mut tiles = Vec::new();
+    let mut variants: Vec<Vec<Vec<bool>>> = vec![Vec::new(); classes.len()];
+    let mut most_tiles = 0;
+    for rows in bounds.0.windows(2).map(|w| w[0]..w[1]) {
+        for columns in bounds.1.windows(2).map(|w| w[0]..w[1]) {
+            let mut ranges = Vec::new();
+            for (class, variants) in classes.iter().zip(&mut variants) {
+                let from = tiles.len();
+                let height = axes[0].positions(class.row).min(rows.end).saturating_sub(rows.start);
+                let width = axes[1].positions(class.column).min(columns.end).saturating_sub(columns.start);
+                cut_tiles(&axes[0], class, rows.start, height, width, limits, variants, &mut tiles);
+                ranges.push(from..tiles.len());
+                most_tiles = most_tiles.max(tiles.len() - from);
+            }
+            blocks.push(Block { rows: rows.clone(), columns, tiles: ranges });
+        }
+    }
+    Grid { blocks, tiles, variants, most_tiles }
+}
+
 /// Adds the tiles of a class in a block of `height` rows from `first_row` on, and the sets of kernel rows that they meet.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn cut_tiles(
+fn cut_tiles(
     axis: &Axis,
     class: &Class,
     first_row: usize,
