@@ -1,4 +1,4 @@
-// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, tightness, the package, batches, peers.
+// All benchmarks, one after the other: kernels beside the peak of the machine, norms, bounds, tightness, start-up, the package, batches, peers.
 
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -13,6 +13,7 @@ const steps = [
   ['Norms', process.execPath, [here('norms.mjs')]],
   ['Bounds', process.execPath, [here('bounds.mjs')]],
   ['Tightness', process.execPath, [here('tightness.mjs')]],
+  ['Startup', process.execPath, [here('startup.mjs')]],
   ['Package', process.execPath, [here('package.mjs')]],
   ['Batch', process.execPath, [here('batch.mjs')]],
   ['Peers', process.execPath, [here('peers/run.mjs')]],
