@@ -1,6 +1,6 @@
 /** What computations may take of memory, and how many of them fit. */
+import type { BoundMethod } from './bound.js'
 import { InputError } from './errors.js'
-import type { BoundMethod } from './network.js'
 import type { Guarantee, NetworkSummary, PredictedMemory } from './results.js'
 
 /** The options that decide what a computation takes. */

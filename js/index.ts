@@ -7,6 +7,8 @@ export { loadModel } from './model.js'
 export type { LoadModelOptions } from './model.js'
 
 export { Network, sequential } from './network.js'
+export type { SequentialOptions } from './network.js'
+
 export type {
   BoundAnswer,
   BoundItemOptions,
@@ -14,9 +16,7 @@ export type {
   BoundOptions,
   BoundsOptions,
   GlobalBoundOptions,
-  RadiiOptions,
-  SequentialOptions,
-} from './network.js'
+} from './bound.js'
 
 export type {
   BatchAnswer,
@@ -34,6 +34,7 @@ export type { Certificate, CheckOptions, StageClaims, WholeClaim } from './certi
 export type {
   InputBox,
   MarginReport,
+  RadiiOptions,
   RadiusOptions,
   RadiusResult,
   RadiusTermination,

@@ -1,7 +1,8 @@
 /** Certified radii: how far an input may move before the network's answer can change. */
+import type { BatchControl } from './batch.js'
+import type { BoundMethod } from './bound.js'
 import type { RunOptions } from './cancellation.js'
 import type { NativeRadius, NativeRadiusOptions, NativeTensor } from './native.js'
-import type { BoundMethod } from './network.js'
 import { nativeNormOptions, normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
 import { argumentError, count, flag, number, oneOf, optional, parseOptions, positive } from './options.js'
@@ -41,6 +42,9 @@ export interface RadiusOptions extends Omit<NormComputation, 'tolerance'>, RunOp
   /** Whether to return the input of another class that was found: {@link RadiusResult.adversarial}. */
   witness?: boolean | undefined
 }
+
+/** Options of {@link Network.certifiedRadii}: those of {@link Network.certifiedRadius}, and of batches. */
+export interface RadiiOptions extends Omit<RadiusOptions, keyof RunOptions>, BatchControl {}
 
 /** What is known of one class beside the label. */
 export interface MarginReport {

@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 
+import type { BoundOptions } from './bound.js'
 import type { RunOptions } from './cancellation.js'
 import { InputError, LipboundError } from './errors.js'
-import type { BoundOptions, Network } from './network.js'
+import type { Network } from './network.js'
 import { argumentError, show } from './options.js'
 import type { RadiusOptions, RadiusResult } from './radius.js'
 import type { BoundResult } from './results.js'

@@ -1,7 +1,7 @@
 /** Bounds over a range of epsilons, method beside method: the curves of the papers' figures. */
+import type { BoundMethod } from './bound.js'
 import type { RunOptions } from './cancellation.js'
 import { InputError } from './errors.js'
-import type { BoundMethod } from './network.js'
 import { normSpecification } from './norm.js'
 import type { NormComputation } from './norm.js'
 import { nonNegative, number, oneOf, optional, positive } from './options.js'

@@ -2,8 +2,9 @@
 import { InvalidArgumentError, Option } from 'commander'
 import type { Command } from 'commander'
 
+import type { BoundMethod } from '../bound.js'
 import { loadModel } from '../model.js'
-import type { BoundMethod, Network } from '../network.js'
+import type { Network } from '../network.js'
 import type { NormComputation } from '../norm.js'
 import type { BatchWords } from './batch.js'
 

@@ -1,8 +1,9 @@
 /** `lipbound certify`: how far inputs may move before the answer can change. */
 import type { Command } from 'commander'
 
+import type { BoundMethod } from '../bound.js'
 import { InputError } from '../errors.js'
-import type { BoundMethod, Network } from '../network.js'
+import type { Network } from '../network.js'
 import type { InputBox, RadiusResult } from '../radius.js'
 import { loadTensor } from '../tensor.js'
 import type { Tensor } from '../tensor.js'

@@ -4,8 +4,8 @@ import { extname } from 'node:path'
 import { Option } from 'commander'
 import type { Command } from 'commander'
 
+import type { BoundMethod } from '../bound.js'
 import { InputError } from '../errors.js'
-import type { BoundMethod } from '../network.js'
 import type { SweepResult } from '../sweep.js'
 import {
   addInputOptions,

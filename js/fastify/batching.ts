@@ -2,8 +2,10 @@
 import type { ServerResponse } from 'node:http'
 
 import type { BatchOutcome } from '../batch.js'
+import type { BoundItemOptions, BoundsOptions } from '../bound.js'
 import { InputError } from '../errors.js'
-import type { BoundItemOptions, BoundsOptions, Network, RadiiOptions } from '../network.js'
+import type { Network } from '../network.js'
+import type { RadiiOptions } from '../radius.js'
 import { argumentError } from '../options.js'
 import type { RadiusOptions } from '../radius.js'
 import { checkTask, optionsFromJson, tensorFromJson, toJson } from '../request.js'

@@ -1,10 +1,10 @@
 /** Puts batches into a queue: what is asked, checked, and where. */
 import { checkSource } from '../batch.js'
 import type { BatchSource } from '../batch.js'
+import type { BoundItemOptions, BoundOptions } from '../bound.js'
 import type { RunOptions } from '../cancellation.js'
 import { InputError } from '../errors.js'
 import { Network } from '../network.js'
-import type { BoundItemOptions, BoundOptions } from '../network.js'
 import { argumentError, count, oneOf, optional, parseOptions, positive, positiveInteger } from '../options.js'
 import type { RadiusOptions, RadiusResult } from '../radius.js'
 import { tasks } from '../request.js'
