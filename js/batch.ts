@@ -85,6 +85,7 @@ export interface BatchAnswer<Result> {
   readonly index: number
   /** What the item gave as such. */
   readonly id?: unknown
+  /** There is a result. */
   readonly ok: true
   /** The answer. */
   readonly result: Result
@@ -96,6 +97,7 @@ export interface BatchFault {
   readonly index: number
   /** What the item gave as such. */
   readonly id?: unknown
+  /** There is none. */
   readonly ok: false
   /** Why: an error of this package, or whatever the item's own input was rejected with. */
   readonly error: Error

@@ -10,7 +10,9 @@ import type { BoundKind } from './results.js'
  * {@link Network.check} trusts none of it. JSON has no infinity: `null` stands for it.
  */
 export interface Certificate {
+  /** What the document is. */
   readonly format: 'lipbound-certificate'
+  /** Of the format; a reader refuses others. */
   readonly version: 1
   /** SHA-256 of all that is claimed: damage is found, but whoever changes a claim can change this too. */
   readonly digest: string
@@ -37,7 +39,12 @@ export interface StageClaims {
   /** The step's own constant is at most this; absent where it has no affine map. */
   readonly norm?: number | null
   /** Intervals that contain all slopes of each unit over the ball. */
-  readonly slopes?: { readonly low: readonly number[]; readonly high: readonly number[] }
+  readonly slopes?: {
+    /** The lower end of each unit's interval, in the order of rows. */
+    readonly low: readonly number[]
+    /** The upper end. */
+    readonly high: readonly number[]
+  }
   /** For a max pool, the elements of each window that may be its maximum, in the order in which they join. */
   readonly candidates?: readonly (readonly number[])[]
   /** A constant of the network up to here as a whole, where that is smaller than the product. */

@@ -27,15 +27,26 @@ export interface GraphBuilder {
   /**
    * Adds a layer that reads a node.
    *
+   * @param layer - a layer, such as `conv2d({ ... })`
+   * @param input - what it reads
+   * @returns its node, for others to read
    * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for what is no layer or no node, `ERR_LIPBOUND_MODEL` for a name
    *   that is taken, a node of another graph or another number of nodes than the layer reads
    */
   apply(layer: Layer, input: GraphNode): GraphNode
-  /** Adds a layer that brings two or more nodes together, in their order. */
+  /**
+   * Adds a layer that brings two or more nodes together, in their order.
+   *
+   * @param layer - `add()`, `concat()`, `maximum()` or `minimum()`
+   * @param inputs - what it reads; the same node may be there twice
+   */
   apply(layer: BranchLayer, ...inputs: readonly [GraphNode, GraphNode, ...GraphNode[]]): GraphNode
   /**
    * Adds layers behind each other, the first of which reads a node, and gives the last. Without a layer, that is the
    * node itself.
+   *
+   * @param layers - from input to output
+   * @param input - what the first one reads
    */
   chain(layers: readonly Layer[], input: GraphNode): GraphNode
 }
@@ -46,6 +57,7 @@ export interface GraphBuilder {
  * @param options - the shape of the input
  * @param build - adds the layers and returns the node whose output is that of the network, which every other one must
  *   lead to
+ * @returns the network
  * @throws {@link InputError} as `sequential` does, and `ERR_LIPBOUND_MODEL` for a node that nothing reads
  *
  * @example

@@ -1,7 +1,7 @@
 /**
  * Sound bounds of the local Lipschitz constants of ReLU networks.
  *
- * @packageDocumentation
+ * @module lipbound
  */
 export { loadModel } from './model.js'
 export type { LoadModelOptions } from './model.js'

@@ -33,6 +33,8 @@ export interface LoadModelOptions {
  *
  * @param path - an ONNX model (`.onnx`); or an architecture (`.json`), which names the file of its weights beside it; or
  *   the weights (`.safetensors`), whose architecture is in the `.json` file of the same name unless the options give it
+ * @param options - what the files leave open
+ * @returns a promise of the network: the one of real arithmetic whose weights are exactly those of the file (docs/models.md)
  * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_FILE` for a file that cannot be read or is damaged,
  *   `ERR_LIPBOUND_MODEL`, `ERR_LIPBOUND_SHAPE` and `ERR_LIPBOUND_VALUE` for what they describe,
  *   `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option; `signal.reason` when aborted

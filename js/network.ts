@@ -77,7 +77,8 @@ export class Network {
   }
 
   /**
-   * Bounds a local Lipschitz constant of the network around an input.
+   * Bounds a local Lipschitz constant of the network around an input: docs/bounds.md has the choices, docs/certificate.md and
+   * docs/soundness.md the mathematics.
    *
    * The upper end holds for the network in real arithmetic, its weights being exactly what they are. The work runs
    * in native threads; the event loop stays free.
@@ -163,6 +164,8 @@ export class Network {
    * Bounds the Lipschitz constant of the network over the whole space: the largest
    * `|f(x) - f(x')| / |x - x'|` of any two inputs.
    *
+   * @param options - how to go about it
+   * @returns a promise of the bound, whose `epsilon` is `Infinity`
    * @throws {@link InputError} (by rejection) as {@link Network.bound} does
    */
   async globalBound(options: GlobalBoundOptions = {}): Promise<BoundResult> {
@@ -221,7 +224,8 @@ export class Network {
    * has another class. Beside it stands the distance of the nearest input of another class that an attack found.
    *
    * Each other class has a margin at the input and a bound of the constant of that margin over a ball; where the product
-   * of constant and radius stays below the margin for all of them, the class cannot change.
+   * of constant and radius stays below the margin for all of them, the class cannot change: the radius is
+   * `min(epsilon, min_j m_j / L_j)` for the best epsilon (docs/radius.md; Avant and Morgansen, arXiv 2104.14672).
    *
    * @param input - what is classified, as for {@link Network.bound}
    * @param options - the right class, and how to go about it
@@ -302,6 +306,8 @@ export class Network {
   /**
    * Computes the output of the network for one input, in double precision.
    *
+   * @param input - of the shape of the network's input, or with a batch of one before it
+   * @returns a promise of the output, of the shape `summary.outputShape`
    * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_SHAPE`, `ERR_LIPBOUND_VALUE`,
    *   `ERR_LIPBOUND_DISPOSED`
    */

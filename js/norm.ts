@@ -66,10 +66,12 @@ export function nativeNormOptions(parsed: NormComputation): NativeNormOptions {
 }
 
 /**
- * Computes the l2 operator norm of an affine layer (its bias does not matter) as a bracket.
+ * Computes the l2 operator norm of an affine layer (its bias does not matter) as a bracket: the largest `|A x| / |x|` over
+ * inputs `x` of the given shape. {@link NormMethod} has what its upper end may rest on, with sources.
  *
  * @param layer - an affine layer, such as `conv2d({ ... })`
  * @param options - the shape of its input, and how to go about it
+ * @returns a promise of the bracket
  * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_ARGUMENT` for an unknown or malformed option,
  *   `ERR_LIPBOUND_SHAPE` where layer and input do not fit, `ERR_LIPBOUND_MODEL` for a layer that is not affine;
  *   `signal.reason` when aborted

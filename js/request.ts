@@ -26,28 +26,58 @@ export const tasks: readonly Task[] = ['bound', 'radius']
  */
 export type TensorJson =
   | NestedNumbers
-  | { readonly shape: readonly number[]; readonly data: readonly number[] }
-  | { readonly shape?: readonly number[]; readonly type: 'float32' | 'float64'; readonly base64: string }
+  | {
+      /** Extents of the tensor. */
+      readonly shape: readonly number[]
+      /** Its numbers in row-major order. */
+      readonly data: readonly number[]
+    }
+  | {
+      /** Extents of the tensor. Default: those of the network's input. */
+      readonly shape?: readonly number[]
+      /** What the bytes are. */
+      readonly type: 'float32' | 'float64'
+      /** The bytes in base64, padded or not. */
+      readonly base64: string
+    }
 
 /** The options of {@link Network.bound} that can be written as JSON. */
 export type BoundRequestOptions = Omit<BoundOptions, keyof RunOptions | 'functionals'> & {
+  /** As {@link BoundOptions.functionals}. */
   functionals?: readonly (readonly number[])[] | undefined
 }
 
 /** The options of {@link Network.certifiedRadius}, likewise. */
 export type RadiusRequestOptions = Omit<RadiusOptions, keyof RunOptions | 'inputBox'> & {
-  inputBox?: { readonly lower: number | TensorJson; readonly upper: number | TensorJson } | undefined
+  /** As {@link RadiusOptions.inputBox}. */
+  inputBox?:
+    | {
+        /** One number for all elements, or a tensor of the input's shape. */
+        readonly lower: number | TensorJson
+        /** The same. */
+        readonly upper: number | TensorJson
+      }
+    | undefined
 }
 
 /** What is asked about an input: the options of the task. */
 export interface RequestOptions {
+  /** For a bound. */
   bound: BoundRequestOptions
+  /** For a certified radius. */
   radius: RadiusRequestOptions
 }
 
 /** A request: an input, and options. */
 export type ComputationRequest<Of extends Task = Task> = Of extends Task
-  ? { readonly task: Of; readonly input: TensorJson; readonly options: RequestOptions[Of] }
+  ? {
+      /** What is asked. */
+      readonly task: Of
+      /** About which input. */
+      readonly input: TensorJson
+      /** The options of the task. */
+      readonly options: RequestOptions[Of]
+    }
   : never
 
 /** What a request is answered, before it is JSON. */

@@ -27,6 +27,7 @@ export type TensorLike = Tensor | NestedNumbers | Float32Array | Float64Array
  * @param shape - extent of each dimension
  * @param data - the entries; a `Float32Array` or `Float64Array` is used as it is, anything else is copied
  *   to double precision
+ * @returns the tensor
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for a malformed shape or data that are not numbers,
  *   `ERR_LIPBOUND_SHAPE` if their number is not the product of the shape,
  *   `ERR_LIPBOUND_VALUE` if one is NaN or infinite
@@ -46,6 +47,7 @@ export function tensor(shape: readonly number[], data: ArrayLike<number>): Tenso
  * Reads a tensor from a NumPy `.npy` file of 32- or 64-bit floats, in C or Fortran order.
  *
  * @param path - the file
+ * @returns a promise of the tensor, in the precision and with the shape of the file
  * @throws {@link InputError} (by rejection) `ERR_LIPBOUND_FILE` if it cannot be read, is not a `.npy` file, is
  *   damaged or holds another type of number, `ERR_LIPBOUND_VALUE` if a number in it is NaN or infinite
  */

@@ -41,7 +41,13 @@ export class ServiceError extends Error {
 
 /** The body of every answer that is none. */
 export interface ErrorBody {
-  readonly error: { readonly code: string; readonly message: string }
+  /** What went wrong. */
+  readonly error: {
+    /** Stable and meant for programs: one of the library's, of {@link serviceErrors}, or of Fastify's. */
+    readonly code: string
+    /** Meant for people; names the culprit. */
+    readonly message: string
+  }
 }
 
 /** An error as callers get it. */

@@ -2,7 +2,7 @@
  * Bounds and certified radii over HTTP: a plugin of Fastify 5, and a server that has nothing else. What it needs besides is
  * installed by who uses it: `npm install fastify @fastify/swagger @fastify/swagger-ui prom-client @fastify/bearer-auth`.
  *
- * @packageDocumentation
+ * @module lipbound/fastify
  */
 export { lipbound, lipbound as default } from './plugin.js'
 export type { LipboundOptions } from './plugin.js'

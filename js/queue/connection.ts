@@ -24,8 +24,14 @@ import type { JobData } from './job.js'
  */
 export type QueueConnection =
   | string
-  | { readonly redis: Readonly<Record<string, unknown>> }
-  | { readonly postgres: Readonly<Record<string, unknown>> }
+  | {
+      /** Options of ioredis: `host`, `port`, `password`, `tls`, ... */
+      readonly redis: Readonly<Record<string, unknown>>
+    }
+  | {
+      /** Options of a pool of `pg`: `connectionString`, ..., and BullMQ's `schema`. */
+      readonly postgres: Readonly<Record<string, unknown>>
+    }
 
 /** BullMQ's classes, on the server of a connection. */
 export interface Backend {

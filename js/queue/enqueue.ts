@@ -46,6 +46,7 @@ export interface QueueBatchControl {
 /** Options of {@link enqueueBatch} for bounds: those of `Network.bound`, which items may have of their own. */
 export interface BoundJobs<Epsilon extends number | readonly number[] = number | readonly number[]>
   extends QueueBatchControl, Omit<BoundOptions, keyof RunOptions | 'epsilon'> {
+  /** What each item is asked: a bound. */
   task: 'bound'
   /** Radius of the balls, or several; where it is left out, each item has its own. */
   epsilon?: Epsilon | undefined
@@ -53,6 +54,7 @@ export interface BoundJobs<Epsilon extends number | readonly number[] = number |
 
 /** Options of {@link enqueueBatch} for radii: those of `Network.certifiedRadius`. */
 export interface RadiusJobs extends QueueBatchControl, Omit<RadiusOptions, keyof RunOptions> {
+  /** What each item is asked: a certified radius. */
   task: 'radius'
 }
 

@@ -1,7 +1,7 @@
 /**
  * Batches in a queue (BullMQ, on Redis or PostgreSQL), answered by workers in other processes and on other machines.
  *
- * @packageDocumentation
+ * @module lipbound/queue
  */
 export { QueueBatch } from './batch.js'
 export type { QueueBatchProgress, ResultsOptions } from './batch.js'
@@ -11,4 +11,4 @@ export type { QueueConnection } from './connection.js'
 export type { ResultJson } from './job.js'
 export type { ModelSource } from './models.js'
 export { QueueWorker, startWorker } from './worker.js'
-export type { WorkerEvent, WorkerOptions } from './worker.js'
+export type { JobEvent, ServedModel, WorkerEvent, WorkerOptions } from './worker.js'

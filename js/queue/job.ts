@@ -104,7 +104,12 @@ export type ResultJson<Value> = Value extends number
     ? number | null
     : Value
   : Value extends Tensor
-    ? { readonly shape: readonly number[]; readonly data: readonly (number | null)[] }
+    ? {
+        /** Extents of the tensor. */
+        readonly shape: readonly number[]
+        /** Its numbers in row-major order. */
+        readonly data: readonly (number | null)[]
+      }
     : Value extends readonly (infer Entry)[]
       ? readonly ResultJson<Entry>[]
       : Value extends object

@@ -68,24 +68,53 @@ export interface WorkerOptions {
   signal?: AbortSignal | undefined
 }
 
+/** A model that a worker answers for. */
+export interface ServedModel {
+  /** SHA-256 of what the network computes: {@link Network.digest}. */
+  readonly digest: string
+  /** The file it was loaded from; absent for a network that was given. */
+  readonly file?: string
+}
+
+/** A job that something happened to. */
+export interface JobEvent<Type extends string> {
+  /** What happened. */
+  readonly type: Type
+  /** Id of the job. */
+  readonly job: string
+  /** Digest of its model. */
+  readonly model: string
+}
+
 /** What happens to a worker. */
 export type WorkerEvent =
-  | { readonly type: 'ready'; readonly models: readonly { readonly digest: string; readonly file?: string }[] }
-  /** A job has begun, is answered, has failed, was ended by its batch, or went back into the queue. */
-  | { readonly type: 'begun' | 'answered' | 'cancelled' | 'returned'; readonly job: string; readonly model: string }
-  /** A job could not be answered; `final` where it will not be tried again. */
   | {
-      readonly type: 'failed'
-      readonly job: string
-      readonly model: string
-      readonly error: Error
-      readonly final: boolean
+      /** The worker has begun to take jobs. */
+      readonly type: 'ready'
+      /** The models that it answers for. */
+      readonly models: readonly ServedModel[]
     }
+  /** A job has begun, is answered, has failed, was ended by its batch, or went back into the queue. */
+  | JobEvent<'begun' | 'answered' | 'cancelled' | 'returned'>
+  /** A job could not be answered. */
+  | (JobEvent<'failed'> & {
+      /** Why. */
+      readonly error: Error
+      /** Whether it will not be tried again. */
+      readonly final: boolean
+    })
   /** A job was found whose worker had gone; it is given to another. */
-  | { readonly type: 'stalled'; readonly job: string; readonly model: string }
-  /** Something is wrong with the connection, which mends itself, or with the queue. */
-  | { readonly type: 'error'; readonly error: Error }
-  | { readonly type: 'closing' | 'closed' }
+  | JobEvent<'stalled'>
+  | {
+      /** Something is wrong with the connection, which mends itself, or with the queue. */
+      readonly type: 'error'
+      /** What it is. */
+      readonly error: Error
+    }
+  | {
+      /** The worker takes no more jobs, or has ended. */
+      readonly type: 'closing' | 'closed'
+    }
 
 const specification = {
   connection: (value: unknown): unknown => value,
@@ -156,7 +185,7 @@ const LETTING_GO = 10_000
 /** A worker that runs. */
 export class QueueWorker implements AsyncDisposable {
   /** The models it answers for. */
-  readonly models: readonly { readonly digest: string; readonly file?: string }[]
+  readonly models: readonly ServedModel[]
   /** Resolves when the worker is closed. */
   readonly closed: Promise<void>
   /** @internal */

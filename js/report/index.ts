@@ -1,7 +1,7 @@
 /**
  * Pictures and reports of results, without a browser. What draws is loaded when the first picture is made.
  *
- * @packageDocumentation
+ * @module lipbound/report
  */
 export { sweepPicture } from './sweep-picture.js'
 export { layersPicture } from './layers-picture.js'

@@ -19,6 +19,8 @@ import { showCertainty } from './words.js'
  * Draws where a bound comes from, one row a step: the bound so far as a waterfall beside the product of the steps' own
  * constants, these constants as brackets, and which part of the units is still, stable or unstable.
  *
+ * @param bound - what `net.bound` or `net.globalBound` returned
+ * @param options - title, width and colours
  * @returns SVG
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for a wrong option, `ERR_LIPBOUND_DEPENDENCY` without vega
  */

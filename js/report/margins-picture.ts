@@ -28,6 +28,8 @@ const classNames = expecting(
  * Draws how far the margin to each other class carries: the margin over the constant of the difference, smallest first, at
  * most 20 classes. The certified radius is a line.
  *
+ * @param radius - what `net.certifiedRadius` returned
+ * @param options - title, width and colours
  * @returns SVG
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for a wrong option, `ERR_LIPBOUND_DEPENDENCY` without vega
  */

@@ -17,6 +17,8 @@ import { render } from './vega.js'
  * Draws the histogram of certified radii, and below it that of the distances at which attacks found another class. Radii
  * that are 0 and distances that are infinite have columns of their own.
  *
+ * @param radii - what `net.certifiedRadius` returned, for one input or more
+ * @param options - title, width and colours
  * @returns SVG
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for no radii or a wrong option, `ERR_LIPBOUND_DEPENDENCY` without vega
  */

@@ -13,7 +13,10 @@ import { drawRadii } from './radii-picture.js'
 import { drawSweep } from './sweep-picture.js'
 
 /** A result, and what it is of: the file of an input, or how people call it. */
-export type OfInput<Result> = Result & { readonly input?: string | undefined }
+export type OfInput<Result> = Result & {
+  /** The file of the input, or another name for it. */
+  readonly input?: string | undefined
+}
 
 /** A lower end; 0 says nothing. */
 const lowerEnd = (value: number): string => (value === 0 ? '–' : roundOutward(value, 'lower'))

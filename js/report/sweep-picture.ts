@@ -16,6 +16,8 @@ import { showCertainty } from './words.js'
  * the band in which the constant lies and the band of the layerwise bound's norm brackets. The axis of bounds is
  * logarithmic; what is 0 or infinite has no place on it and is counted below.
  *
+ * @param sweep - what `net.sweep` returned
+ * @param options - title, width and colours
  * @returns SVG
  * @throws {@link InputError} `ERR_LIPBOUND_ARGUMENT` for a wrong option, `ERR_LIPBOUND_DEPENDENCY` without vega
  */

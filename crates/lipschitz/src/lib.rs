@@ -1,7 +1,29 @@
 //! ReLU networks and bounds on their local Lipschitz constants.
 //!
-//! [`Network`] is a validated graph of layers; [`layerwise`] bounds it layer by layer with the affine-ReLU theorem of
-//! Avant and Morgansen (arXiv 2008.06141), every norm a bracket and every number rounded outward.
+//! [`Network`] is a validated graph of layers, made by a [`NetworkBuilder`]. Its constants ([`Kind`]) over the ball of radius
+//! `eps` around an input `x0` are, in the Euclidean norm,
+//!
+//! ```text
+//! centred   sup |f(x) - f(x0)| / |x - x0|    x in the ball
+//! uniform   sup |f(x) - f(x')| / |x - x'|    x, x' in the ball
+//! global    the same over all pairs
+//! ```
+//!
+//! [`bound`] and [`global_bound`] answer with a [`BoundResult`] whose `upper` is not exceeded and whose `lower` is attained.
+//! Every norm is a bracket of [`lipbound_spectral`], and every number is rounded outward (docs/soundness.md). There are two
+//! ways to an upper end:
+//!
+//! - **Layerwise**, the theorem of T. Avant and K. Morgansen (arXiv 2008.06141), composed over stages as in arXiv 2104.14672:
+//!   `z = unit(A x + b)` has at most the constant `|R A D|`, `R` being the largest secant slopes and `D` the mask of inputs
+//!   that move; the next stage sees a ball of radius `eps |R A D|`. The bound is the product.
+//! - **The certificate** (docs/certificate.md): with slope intervals `[c - delta, c + delta]`, increments obey
+//!   `dz = c dv + e`, `|e| <= delta |dv|`. If `K : (kappa dx, w e) -> (dy, w delta dv)` has `|K| <= sigma` for any weights
+//!   `w > 0`, the constant is at most `kappa max(1, sigma)^h`, `h` the number of levels. The best weights give the optimum of
+//!   LipSDP with local slopes (Fazlyab et al., NeurIPS 2019).
+//!
+//! [`certified_radius`] turns constants of margins into a distance within which the class cannot change, `min(eps, min_j m_j /
+//! L_j)` for the best `eps`. [`bound_with_certificates`] writes down what others need to [`check`] a bound without trusting
+//! whoever made it.
 
 mod attack;
 mod attained;

@@ -1,8 +1,8 @@
 //! The Node-API addon of lipbound: conversion, errors, cancellation and progress. No mathematics.
 //!
-//! Everything long runs on job threads of our own ([`jobs`]); its promise resolves to the answer or to a
-//! [`error::Failure`], which js/ turns into an error with a code. The signal that cancels lives in TypeScript and
-//! reaches Rust as a [`cancel::CancelToken`].
+//! Everything long runs on job threads of our own (`jobs`); its promise resolves to the answer or to a
+//! `error::Failure`, which js/ turns into an error with a code. The signal that cancels lives in TypeScript and
+//! reaches Rust as a `cancel::CancelToken`.
 
 // What #[napi] generates has no documentation of its own.
 #![allow(missing_docs)]

@@ -2,6 +2,10 @@
 //!
 //! An operator is a real matrix `A` (rows x columns) that is never formed. Everything later — norms, bounds,
 //! certificates — sees a layer through [`LinearOperator`] only.
+//!
+//! Each kind states how far its computed products may be off: an `n` with `|fl(A x) - A x| <= gamma_n |A| |x|`, element by
+//! element, `gamma_n = n u / (1 - n u)` and `u = 2^-53` (N. Higham, _Accuracy and Stability of Numerical Algorithms_, 2nd
+//! ed., section 3.1). [`mod@rounding`] has what follows from that, and docs/soundness.md, (R1) to (R5), the whole of it.
 
 mod compose;
 mod conv2d;

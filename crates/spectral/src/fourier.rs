@@ -4,7 +4,7 @@
 //! reads positions `s m + d i - p`, `i = 0 .. k-1`, along each axis (stride, dilation, leading padding). Let `M` be a
 //! number of outputs, `N = s M`, and consider inputs with `x[q + N] = exp(2 pi i phi) x[q]`: `T` maps them to outputs
 //! with the same law and period `M`, so on one period it is a matrix `C` (a circulant, twisted if `phi` is not zero),
-//! and exponentials diagonalise it: `norm(C)` is the largest norm of the symbol ([`crate::symbol`]) at the frequencies
+//! and exponentials diagonalise it: `norm(C)` is the largest norm of the symbol (`symbol.rs`) at the frequencies
 //! `2 pi (j + phi) / M`. The zero-padded convolution `A`, with inputs `0 .. H-1` and outputs `0 .. O-1`, is the block of
 //! `C` with these rows and columns, and so `norm(A) <= norm(C)`, if `O <= M`, `H <= N`, and no position that a valid
 //! output reads outside the input meets the input again after a shift by a multiple of `N`:
