@@ -58,6 +58,12 @@ test('licences that are not on the list are named', (t) => {
   for (const licence of [undefined, '', ' ']) t.is(objection(licence), 'names no licence')
   t.deepEqual(objections([{ name: 'good', version: '1.0.0', licence: 'ISC' }]), [])
   t.deepEqual(objections([{ name: 'bad', version: '1.2.3' }]), ['bad 1.2.3 names no licence'])
+  // What was read for a tool of development may not reach users, nor change.
+  const words = { name: '@cspell/dict-django', version: '4.1.7', licence: 'WTFPL', production: false }
+  t.deepEqual(objections([words]), [])
+  t.is(objections([{ ...words, production: true }]).length, 1)
+  t.is(objections([{ ...words, licence: 'GPL-3.0-only' }]).length, 1)
+  t.is(objections([{ ...words, name: '@cspell/dict-other' }]).length, 1)
 })
 
 test('a lock of npm', (t) => {
