@@ -18,7 +18,7 @@ const nodeGlobals = Object.fromEntries(
 )
 
 export default defineConfig(
-  globalIgnores(['dist', 'target', 'native.cjs', 'native.d.cts', '**/.venv']),
+  globalIgnores(['dist', 'docs/api', 'target', 'native.cjs', 'native.d.cts', '**/.venv']),
   js.configs.recommended,
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
