@@ -10,6 +10,7 @@ const LONG = [
   'reference-data',
   'report-looks',
   'examples',
+  'docs',
 ]
 
 const rank = (file) => {
