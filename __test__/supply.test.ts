@@ -28,6 +28,11 @@ const { objection, objections, npmPackages, cratesOf, cratesOfTree, document } =
   cratesOfTree: (output: string) => Package[]
   document: (shipped: { packages: Package[]; crates: Package[] }) => string
 }
+const { gathered, standardLibrary, textsOf } = (await script('licences/texts.mjs')) as {
+  gathered: (works: { name: string; texts: string[] }[]) => { names: string[]; text: string }[]
+  standardLibrary: (html: string, own: string[], release: string) => string
+  textsOf: (name: string, folder: string) => string[]
+}
 const { verdictOfNpm, verdictOfCargo } = (await script('audits.mjs')) as {
   verdictOfNpm: (output: string) => Verdict
   verdictOfCargo: (output: string) => Verdict
@@ -137,6 +142,43 @@ test('the list has what users get, and no tools', (t) => {
   t.regex(text, /^\| used +\| 1\.0\.0 +\| MIT +\| for some systems \|$/m)
   t.regex(text, /^\| one +\| 0\.1\.0 +\| MIT OR Apache-2\.0 \|$/m)
   t.notRegex(text, /tool/)
+})
+
+test('a crate brings the texts of its licences, or is known not to', (t) => {
+  const files = createDirectory()
+  t.teardown(() => {
+    files.remove()
+  })
+  files.write('Cargo.toml', '')
+  t.throws(() => textsOf('unheard-of', files.path), { message: /^unheard-of brings no licence text/ })
+  t.regex(textsOf('napi', files.path).join(), /LongYinan[^]*Permission is hereby granted/)
+  files.write('LICENSE-MIT', 'mit')
+  files.write('NOTICE', 'notice')
+  files.write('unlicense', 'unlicense')
+  t.deepEqual(textsOf('unheard-of', files.path), ['mit', 'notice', 'unlicense'])
+})
+
+test('a text is there once, under all names', (t) => {
+  const works = [
+    { name: 'one 1', texts: ['\n  Permission is\n  granted.\n\n', 'Notice of one'] },
+    { name: 'two 2', texts: ['Permission is granted.'] },
+    { name: 'three 3', texts: ['Permission is denied.'] },
+  ]
+  t.deepEqual(gathered(works), [
+    { names: ['one 1', 'two 2'], text: '  Permission is\n  granted.' },
+    { names: ['one 1'], text: 'Notice of one' },
+    { names: ['three 3'], text: 'Permission is denied.' },
+  ])
+})
+
+test('the notices of the standard library of Rust', (t) => {
+  const html =
+    '<h1>Notices</h1><h2 id="in-tree-files">In-tree</h2>\n<p>File: <b>.</b></p>\n' +
+    '<h2 id="out-of-tree-dependencies">Out</h2><h3>📦 gimli-0.1</h3><pre>\nUse &#34;as is&#34; &lt;x&gt;\n</pre>'
+  const text = standardLibrary(html, ['Unicode'], '1.2.3')
+  t.regex(text, /standard library of Rust 1\.2\.3[^]*File: \.[^]*Rust Project Developers[^]*Unicode/)
+  t.regex(text, /\ngimli-0\.1\n-+\n\nUse "as is" <x>\n$/)
+  t.throws(() => standardLibrary(html.replace('<h3>', '<h4>'), [], '1.2.3'), { message: /otherwise than expected/ })
 })
 
 const npmReport = (total: number, vulnerabilities: object): string =>

@@ -140,7 +140,8 @@ export function document({ packages, crates }) {
       ]),
     ),
     '## Rust crates',
-    'Linked into the addon. Where there is a choice of licences, any of them may be taken.',
+    'Linked into the addon. Where there is a choice of licences, any of them may be taken. `THIRD-PARTY-LICENCES.txt`,' +
+      ' which is wherever the addon is, has the texts of all of them.',
     table(['crate', 'version', 'licence'], rows(crates)),
     '## Others',
     table(
@@ -149,6 +150,7 @@ export function document({ packages, crates }) {
         ['LAPACK and BLAS, the reference implementations of netlib', 'linked into the addon', 'BSD-3-Clause'],
         ['parts of the standard library of Rust', 'linked into the addon', 'MIT OR Apache-2.0'],
         ['part of the font Inter', '`fonts/`, with its licence', 'OFL-1.1'],
+        ['ten digits of MNIST, by Y. LeCun and C. Cortes', '`examples/models/digits/`, with a notice', 'CC-BY-SA-3.0'],
       ],
     ),
   ].join('\n\n')}\n`

@@ -1,14 +1,17 @@
-// npm run check:supply: licences of all dependencies, the list of those that users get, and known advisories.
-// npm run generate:licences writes that list.
+// npm run check:supply: licences of all dependencies, the list of those that users get with the texts of their licences,
+// and known advisories. npm run generate:licences writes list and texts.
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { verdictOfCargo, verdictOfNpm } from './audits.mjs'
 import { cratesOf, cratesOfTree, document, npmPackages, objections } from './licences.mjs'
+import { STANDARD_LIBRARY, standardLibrary, texts } from './licences/texts.mjs'
 import { finish, noCounts, root, run } from './run.mjs'
 
 const LIST = 'THIRD-PARTY.md'
+const TEXTS = 'THIRD-PARTY-LICENCES.txt'
 const REFERENCE = join('__test__', 'onnxruntime')
+const TOOLCHAINS = join('scripts', 'release', 'toolchain')
 const SYSTEMS = ['x86_64-unknown-linux-gnu', 'aarch64-unknown-linux-gnu']
 /** An answer that does not come is waited for once, not for minutes. */
 const PATIENCE = ['--fetch-retries=0', '--fetch-timeout=20000']
@@ -46,11 +49,28 @@ async function cratesOfAddon() {
   return output === undefined ? [] : cratesOfTree(output)
 }
 
+/** What the toolchain that is here says of its standard library. */
+async function writeStandardLibrary() {
+  const sysroot = (await run('rustc', ['--print', 'sysroot'], { show: false })).output.trim()
+  const release = /^rustc (\S+)/.exec((await run('rustc', ['--version'], { show: false })).output)[1]
+  const read = (...path) => readFileSync(join(sysroot, 'share', 'doc', 'rust', ...path), 'utf8')
+  const own = ['Apache-2.0.txt', 'Unicode-3.0.txt'].map((name) => read('licenses', name))
+  writeFileSync(join(root, STANDARD_LIBRARY), standardLibrary(read('COPYRIGHT-library.html'), own, release))
+}
+
+const read = (name) => (existsSync(join(root, name)) ? readFileSync(join(root, name), 'utf8') : '')
+
 const packages = lockOf('.')
-const list = document({ packages, crates: await cratesOfAddon() })
+const metadata = JSON.parse((await cargo(['metadata', '--locked', '--format-version', '1'])) ?? '{"packages":[]}')
+const folders = new Map(metadata.packages.map((one) => [`${one.name} ${one.version}`, dirname(one.manifest_path)]))
+const crates = await cratesOfAddon()
+const list = document({ packages, crates })
+const textsOfCrates = () => texts(crates.map((one) => ({ ...one, folder: folders.get(`${one.name} ${one.version}`) })))
 
 if (process.argv[2] === '--write') {
+  await writeStandardLibrary()
   writeFileSync(join(root, LIST), list)
+  writeFileSync(join(root, TEXTS), textsOfCrates())
 } else {
   checkLicences('licences of npm packages', packages)
   // Of these the lock alone is known, which npm wrote from the packages themselves.
@@ -60,14 +80,15 @@ if (process.argv[2] === '--write') {
     console.log(`    ${absent.length - missing.length} of them for other systems, not here`)
   if (missing.length > 0) say('failed', `not installed: ${missing.map(({ name }) => name).join(', ')}`)
   checkLicences('licences of the packages of onnxruntime, for tests', lockOf(REFERENCE))
-  const metadata = await cargo(['metadata', '--locked', '--format-version', '1'])
-  if (metadata !== undefined) checkLicences('licences of crates', cratesOf(JSON.parse(metadata)))
+  checkLicences('licences of the toolchains of releases', lockOf(TOOLCHAINS))
+  checkLicences('licences of crates', cratesOf(metadata))
 
-  const committed = existsSync(join(root, LIST)) ? readFileSync(join(root, LIST), 'utf8') : ''
-  if (committed === list) say('passed', `${LIST} lists what users get`)
+  if (read(LIST) === list) say('passed', `${LIST} lists what users get`)
   else say('failed', `${LIST} is not what npm run generate:licences writes`)
+  if (read(TEXTS) === textsOfCrates()) say('passed', `${TEXTS} has the licences of what is in the addon`)
+  else say('failed', `${TEXTS} is not what npm run generate:licences writes`)
 
-  for (const folder of ['.', REFERENCE]) {
+  for (const folder of ['.', REFERENCE, TOOLCHAINS]) {
     const { output } = await run('npm', ['audit', '--json', '--package-lock-only', '--prefix', folder, ...PATIENCE], {
       show: false,
     })
