@@ -156,8 +156,25 @@ interface NativeModule {
   threads(): number
 }
 
-// The same relative path holds from js/ and from dist/.
-export const native = createRequire(import.meta.url)('../native.cjs') as NativeModule
+export const native = loadAddon()
+
+/**
+ * The addon is a package of its own for each platform, which npm installs where it fits. Its absence is no {@link InputError}:
+ * the module of errors reads failures, and so needs this one.
+ */
+function loadAddon(): NativeModule {
+  try {
+    // The same relative path holds from js/ and from dist/.
+    return createRequire(import.meta.url)('../native.cjs') as NativeModule
+  } catch (cause) {
+    const platform = `${process.platform}-${process.arch}`
+    const message =
+      `lipbound has no native part that loads on ${platform} here: the package 'lipbound-${platform}-...' is missing, or ` +
+      'there is none. It is an optional dependency: install again without --omit=optional and without node_modules of ' +
+      'another system. docs/platforms.md in the repository has the platforms, and how to build from source'
+    throw Object.assign(new Error(message, { cause }), { code: 'ERR_LIPBOUND_DEPENDENCY' })
+  }
+}
 
 /** Tells a failure from an answer, none of which has a field of this name. */
 export function isFailure(outcome: unknown): outcome is Failure {

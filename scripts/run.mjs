@@ -13,17 +13,18 @@ export const bin = (name) => join(root, 'node_modules', '.bin', name)
 export const isMain = (url) => process.argv[1] !== undefined && url === pathToFileURL(process.argv[1]).href
 
 /**
- * Runs a command in the root of the repository, without standard input.
+ * Runs a command, in the root of the repository unless `cwd` says otherwise, without standard input.
  *
  * `show` passes its output on as it comes; `onLine` gets its standard output line by line instead.
+ * `env` is added to the environment, or is all of it where that is to be `bare`.
  * Resolves with the exit code (127 if there is no such program) and what was captured.
  */
-export function run(command, args, { show = true, onLine, env } = {}) {
+export function run(command, args, { show = true, onLine, env, cwd = root, bare = false } = {}) {
   const stdout = show && !onLine ? 'inherit' : 'pipe'
   return new Promise((resolve) => {
     const child = spawn(command, args, {
-      cwd: root,
-      env: { ...process.env, ...env },
+      cwd,
+      env: bare ? env : { ...process.env, ...env },
       stdio: ['ignore', stdout, show ? 'inherit' : 'pipe'],
     })
     let output = ''
@@ -55,6 +56,33 @@ export const noCounts = () => ({ passed: 0, failed: 0, skipped: 0 })
 /** Adds `more` to `counts`. */
 export function add(counts, more) {
   for (const key of Object.keys(counts)) counts[key] += more[key]
+}
+
+/**
+ * Checks that are printed and counted as they are made. `check(text, answer)` takes whether it holds, or what is wrong as
+ * texts, or a function that finds out; one that throws has failed. Resolves with whether it passed.
+ */
+export function checks(print = console.log) {
+  const counts = noCounts()
+  async function check(text, answer) {
+    let wrong
+    try {
+      const found = typeof answer === 'function' ? await answer() : answer
+      wrong = found === true || found === undefined ? [] : found === false ? [''] : found
+    } catch (error) {
+      wrong = [error.message]
+    }
+    const passed = wrong.length === 0
+    counts[passed ? 'passed' : 'failed'] += 1
+    print(`${passed ? '✔' : '✘'} ${text}`)
+    for (const line of wrong.filter(Boolean)) print(`    ${line.replaceAll('\n', '\n    ')}`)
+    return passed
+  }
+  const skip = (text) => {
+    counts.skipped += 1
+    print(`- ${text}`)
+  }
+  return { counts, check, skip }
 }
 
 /** The closing line of a script. */
