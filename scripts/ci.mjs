@@ -2,7 +2,7 @@
 
 import { add, finish, noCounts, parseSummary, run } from './run.mjs'
 
-const steps = ['test', 'lint', 'check:docs', 'check:native', 'check:supply']
+const steps = ['test', 'lint', 'check:docs', 'check:native', 'check:package', 'check:supply']
 
 // What incremental builds keep for the next one costs time, and there is none here.
 const env = { CARGO_INCREMENTAL: '0' }

@@ -152,6 +152,14 @@ export const setupReference = () =>
     installDependencies(join(root, '__test__', 'onnxruntime'), { env: { ONNXRUNTIME_NODE_INSTALL: 'skip' } }),
   )
 
+/** Installs the toolchains that releases are built with (scripts/release/toolchain.mjs), and what unpacks them. */
+export const setupToolchains = () =>
+  succeeds(async () => {
+    const { code } = await run('xz', ['--version'], { show: false })
+    if (code !== 0) await aptInstall(['xz-utils'], 'install xz')
+    await installDependencies(join(root, 'scripts', 'release', 'toolchain'))
+  })
+
 /** Installs Chromium, in which only the tests of how reports look open some. */
 export const setupBrowser = () =>
   succeeds(async () => {
