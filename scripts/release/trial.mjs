@@ -10,9 +10,10 @@ import { createWorld } from './world.mjs'
 const SNIPPETS = join('scripts', 'docs', 'snippets.mjs')
 const NUMBERS = join('scripts', 'release', 'trial', 'numbers.mjs')
 
+/** A setting of npm that is an address or a path; npm may say other things besides. */
 const configOf = async (key) => {
   const { output } = await run('npm', ['config', 'get', key], { show: false })
-  return output.trim().split('\n').at(-1)
+  return output.split('\n').find((line) => /^(https?:\/\/|\/|[A-Z]:\\)/.test(line))
 }
 
 /** Runs something, and is what went wrong if it did not end well. */
