@@ -121,11 +121,12 @@ export function clear() {
   rmSync(STAGING, { recursive: true, force: true })
 }
 
-/** The versions that have to be the same, with where each is: of npm, of the crates, and of the generated loader. */
+/** The versions that have to be the same, with where each is: of npm and its lock, of the crates, and of the generated loader. */
 export function versions() {
   const [, crates] = /^\[workspace\.package\]\nversion = "(.*)"/m.exec(readFileSync(join(root, 'Cargo.toml'), 'utf8'))
   const loader = /expected (\S+) but got/.exec(readFileSync(join(root, 'native.cjs'), 'utf8'))?.[1]
-  return { 'package.json': manifest().version, 'Cargo.toml': crates, 'native.cjs': loader }
+  const lock = readJson(join(root, 'package-lock.json')).version
+  return { 'package.json': manifest().version, 'package-lock.json': lock, 'Cargo.toml': crates, 'native.cjs': loader }
 }
 
 /** Every digit of the examples, so that none is forgotten. */
