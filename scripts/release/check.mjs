@@ -49,7 +49,10 @@ async function platform(target) {
 /** Packs and checks the package itself, for the platforms whose packages there are. */
 async function main(targets) {
   const tarball = await pack(await stageMain(targets))
-  await check(`${tarball.name}: it has what it must have`, objectionsToMain(tarball))
+  await check(`${tarball.name}: it has what it must have, and no addon`, [
+    ...objectionsToMain(tarball),
+    ...tarball.files.filter((path) => path.endsWith('.node')),
+  ])
   await check(`${tarball.name}: ${sizes(tarball, BUDGET.lipbound)}`, objectionsToSize(tarball, BUDGET.lipbound))
   await check(`${tarball.name}: publint has nothing against it`, () => lintPackage(tarball))
   await check(`${tarball.name}: types are found wherever they are looked for`, () => resolutions(tarball))
@@ -89,7 +92,8 @@ if (await check('everything is set up', () => setup())) {
     })
   }
   if (!values.tested) {
-    const plain = await pack(root)
+    // Not beside what is published, whose name it has.
+    const plain = await pack(root, join(STAGING, 'plain'))
     await check('npm pack in the checkout: it has what it must have', objectionsToMain(plain))
     await tryOut(report, { what: plain.path, tarballs: [], addon: plain.name, thorough: false })
   }
