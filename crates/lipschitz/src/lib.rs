@@ -38,6 +38,8 @@ mod cost;
 mod digest;
 mod document;
 mod error;
+#[cfg(test)]
+mod example;
 mod flow;
 mod functionals;
 mod increments;

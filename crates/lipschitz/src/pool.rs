@@ -258,4 +258,163 @@ mod tests {
         }
         assert!(tried > 200, "{tried}");
     }
+
+    /// A pool by its definition: every window looks through its taps, and what lies in the padding is not there.
+    fn windows_of(g: &PoolGeometry) -> Vec<Vec<u32>> {
+        let [channels, height, width] = g.input;
+        let (oh, ow) = (g.out_size(0).unwrap(), g.out_size(1).unwrap());
+        let mut windows = Vec::new();
+        for c in 0..channels {
+            for oy in 0..oh {
+                for ox in 0..ow {
+                    let mut window = Vec::new();
+                    for ky in 0..g.kernel[0] {
+                        for kx in 0..g.kernel[1] {
+                            let y = (oy * g.stride[0] + ky * g.dilation[0]) as i64 - g.padding[0] as i64;
+                            let x = (ox * g.stride[1] + kx * g.dilation[1]) as i64 - g.padding[1] as i64;
+                            if (0..height as i64).contains(&y) && (0..width as i64).contains(&x) {
+                                window.push((c as i64 * (height * width) as i64 + y * width as i64 + x) as u32);
+                            }
+                        }
+                    }
+                    windows.push(window);
+                }
+            }
+        }
+        windows
+    }
+
+    #[test]
+    fn windows_are_those_of_the_definition() {
+        let mut tried = 0;
+        for (kernel, stride, dilation) in [
+            ([2, 2], [2, 2], [1, 1]),
+            ([3, 2], [2, 1], [1, 2]),
+            ([1, 3], [1, 3], [2, 1]),
+            ([2, 3], [3, 2], [2, 2]),
+            ([3, 3], [1, 1], [1, 1]),
+        ] {
+            for padding in [[0; 4], [1, 0, 0, 1], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 1, 0]] {
+                for (h, w) in [(4, 5), (5, 4), (7, 6), (3, 8)] {
+                    for ceil_mode in [false, true] {
+                        let g = PoolGeometry { input: [2, h, w], kernel, stride, padding, dilation, ceil_mode };
+                        let Ok((pool, shape)) = MaxPool::new(&g) else { continue };
+                        tried += 1;
+                        let windows = windows_of(&g);
+                        assert_eq!(shape, [2, g.out_size(0).unwrap(), g.out_size(1).unwrap()]);
+                        assert_eq!((pool.inputs(), pool.outputs()), (2 * h * w, windows.len()), "{g:?}");
+                        let input: Vec<f64> = (0..2 * h * w).map(|i| ((i * i) as f64 * 0.7).sin() - 2.0).collect();
+                        let mut output = vec![0.0; windows.len()];
+                        pool.apply(&input, &mut output);
+                        for (i, window) in windows.iter().enumerate() {
+                            assert_eq!(pool.window(i), window, "{g:?}, window {i}");
+                            let largest = window.iter().map(|&j| input[j as usize]).reduce(f64::max).unwrap();
+                            assert_eq!(output[i], largest);
+                        }
+                        // Counting only some elements, or only some windows.
+                        let counts = |i: usize, j: usize| (i + j).is_multiple_of(3);
+                        let most = (0..2 * h * w)
+                            .map(|j| {
+                                (0..windows.len()).filter(|&i| windows[i].contains(&(j as u32)) && counts(i, j)).count()
+                            })
+                            .max();
+                        assert_eq!(Some(pool.largest_multiplicity(counts)), most);
+                    }
+                }
+            }
+        }
+        assert!(tried > 100, "{tried}");
+    }
+
+    /// The sizes that PyTorch gives (`torch.nn.MaxPool2d`): the last window of ceil mode begins inside the input or the
+    /// leading padding.
+    #[test]
+    fn out_sizes_are_those_of_the_rule() {
+        for (size, kernel, stride, padding, ceil, expected) in [
+            (7, 3, 2, 0, false, 3),
+            (7, 3, 2, 0, true, 3),
+            (8, 3, 2, 0, false, 3),
+            (8, 3, 2, 0, true, 4),
+            (4, 1, 3, 0, true, 2),
+            (5, 2, 3, 0, true, 2),
+            (3, 1, 2, 1, true, 3),
+            (2, 1, 3, 1, true, 2),
+            (3, 1, 4, 1, true, 2),
+            (2, 1, 4, 1, true, 1),
+            (5, 1, 5, 1, true, 2),
+            (1, 1, 1, 0, false, 1),
+        ] {
+            let g = geometry(size, size, kernel, stride, padding, 1, ceil);
+            // A window of one element may lie wholly in the padding: the size is one thing, such a pool another.
+            assert_eq!((g.out_size(0).unwrap(), g.out_size(1).unwrap()), (expected, expected), "{g:?}");
+        }
+        // Trailing padding lets windows fit, and none begin.
+        let one_sided = PoolGeometry { padding: [0, 0, 2, 1], ..geometry(4, 4, 3, 3, 0, 1, true) };
+        assert_eq!((one_sided.out_size(0).unwrap(), one_sided.out_size(1).unwrap()), (2, 2));
+    }
+
+    #[test]
+    fn impossible_pools_say_what_is_wrong() {
+        let error = |g: PoolGeometry| MaxPool::new(&g).unwrap_err().to_string();
+        let ok = geometry(4, 4, 2, 2, 0, 1, false);
+        assert!(error(PoolGeometry { kernel: [0, 2], ..ok }).contains("kernel height must be at least 1"));
+        assert!(error(PoolGeometry { stride: [2, 0], ..ok }).contains("stride width must be at least 1"));
+        assert!(error(PoolGeometry { dilation: [0, 1], ..ok }).contains("dilation height must be at least 1"));
+        assert!(error(PoolGeometry { kernel: [5, 2], ..ok }).contains("spans 5"));
+        assert!(error(PoolGeometry { kernel: [2, 2], dilation: [1, 4], ..ok }).contains("spans 5"));
+        assert!(MaxPool::new(&PoolGeometry { kernel: [4, 4], ..ok }).is_ok());
+        assert!(MaxPool::new(&PoolGeometry { kernel: [2, 2], dilation: [3, 3], ..ok }).is_ok());
+        for (kernel, dilation) in [([usize::MAX; 2], [2; 2]), ([2; 2], [usize::MAX; 2])] {
+            assert!(error(PoolGeometry { kernel, dilation, ..ok }).contains("overflows"));
+        }
+        assert!(error(PoolGeometry { padding: [usize::MAX, 0, 0, 0], ..ok }).contains("overflows"));
+        assert!(error(PoolGeometry { padding: [0, 0, 0, usize::MAX], ..ok }).contains("overflows"));
+        // More elements than indices of 32 bits with a sign can tell apart.
+        assert!(error(PoolGeometry { input: [1 << 11, 1 << 10, 1 << 10], ..ok }).contains("2^31"));
+        let spread = PoolGeometry { kernel: [1, 1], stride: [1, 1], padding: [1 << 16, 1 << 16, 0, 0], ..ok };
+        assert!(error(spread).contains("2^31"));
+        let (first, last) = ([2, 0, 0, 0], [0, 0, 0, 2]);
+        let small = PoolGeometry { kernel: [1, 1], stride: [1, 1], ..ok };
+        assert!(error(PoolGeometry { padding: first, ..small }).contains("output row 0"));
+        assert!(error(PoolGeometry { padding: last, ..small }).contains("output column 4"));
+    }
+
+    #[test]
+    fn windows_of_any_kind_are_checked() {
+        let pool = MaxPool::from_windows(5, vec![0, 2, 5], vec![4, 1, 0, 4, 2]).unwrap();
+        assert_eq!((pool.window(0), pool.window(1)), (&[1, 4][..], &[0, 2, 4][..]));
+        assert_eq!((pool.inputs(), pool.outputs(), pool.multiplicity()), (5, 2, 2));
+        for (starts, members, word) in [
+            (vec![], vec![], "must not be empty"),
+            (vec![0], vec![], "must not be empty"),
+            (vec![1, 2], vec![0, 1], "must not be empty"),
+            (vec![0, 1], vec![0, 1], "must not be empty"),
+            (vec![0, 1, 1, 2], vec![0, 1], "must not be empty"),
+            (vec![0, 2, 1, 3], vec![0, 1, 2], "must not be empty"),
+            (vec![0, 2], vec![3, 3], "different inputs"),
+            (vec![0, 2], vec![0, 5], "different inputs"),
+            (vec![0, 1, 2], vec![0, 7], "different inputs"),
+        ] {
+            let error = MaxPool::from_windows(5, starts.clone(), members).unwrap_err().to_string();
+            assert!(error.contains(word), "{starts:?}: {error}");
+        }
+        let across = MaxPool::across(3, 4).unwrap();
+        assert_eq!((across.inputs(), across.outputs(), across.multiplicity()), (12, 4, 1));
+        assert_eq!((across.window(0), across.window(3)), (&[0, 4, 8][..], &[3, 7, 11][..]));
+        assert!(MaxPool::across(0, 4).is_err() && MaxPool::across(3, 0).is_err());
+        // 8 bytes a start, 4 a member, and the pool itself.
+        assert!(pool.bytes() >= size_of::<MaxPool>() + 3 * 8 + 5 * 4 && pool.bytes() < size_of::<MaxPool>() + 80);
+    }
+
+    #[test]
+    #[should_panic(expected = "a pool's input has another length")]
+    fn a_longer_input_is_no_input_of_a_pool() {
+        MaxPool::across(2, 2).unwrap().apply(&[0.0; 5], &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a pool's output has another length")]
+    fn a_longer_output_is_no_output_of_a_pool() {
+        MaxPool::across(2, 2).unwrap().apply(&[0.0; 4], &mut [0.0; 3]);
+    }
 }

@@ -440,3 +440,281 @@ fn secant(a: (f64, f64), b: (f64, f64)) -> f64 {
     let (log_a, log_b, gap_a, gap_b) = (a.0.ln(), b.0.ln(), gap(a), gap(b));
     (log_a + (log_b - log_a) * gap_a / (gap_a - gap_b)).exp()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conv2dOptions, NetworkBuilder, Node, conv2d, linear};
+
+    fn single(input: Vec<usize>, (layer, shape): (crate::Layer, Vec<usize>)) -> Network {
+        let mut builder = NetworkBuilder::new(input).unwrap();
+        let (name, kind) = ("map".into(), "test".into());
+        builder.push(Node { name, kind, layer, inputs: vec![0], shape, parameters: 0 }).unwrap();
+        builder.build().unwrap()
+    }
+
+    fn dense(outputs: usize) -> Network {
+        let weight = Tensor::f64(vec![outputs, 2], vec![1.0; 2 * outputs]).unwrap();
+        single(vec![2], linear(&[2], &weight, None).unwrap())
+    }
+
+    fn options() -> RadiusOptions {
+        RadiusOptions {
+            label: None,
+            input_box: None,
+            maximum: None,
+            tolerance: 0.01,
+            method: MethodRequest::Auto,
+            norm: NormOptions::default(),
+            attack_steps: None,
+        }
+    }
+
+    /// An evaluation of one rival, whose margin is `quotient` times its constant.
+    fn evaluation(epsilon: f64, quotient: f64) -> Evaluation {
+        let (margin, lipschitz) = if quotient == f64::INFINITY { (1.0, 0.0) } else { (quotient, 1.0) };
+        let margins = vec![Margin { class: 3, margin, lipschitz, method: Method::Certificate }];
+        Evaluation { epsilon, margins, failure_probability: 0.0 }
+    }
+
+    fn attacked(distance: f64) -> Adversarial {
+        Adversarial { point: vec![0.0], distance, class: 3 }
+    }
+
+    /// What is learnt of an evaluation, as by `run`; whether the bracket is as narrow as `tolerance` then.
+    fn learn(search: &mut Search, epsilon: f64, quotient: f64, tolerance: f64) -> bool {
+        let evaluation = evaluation(epsilon, quotient);
+        search.points.push((epsilon, evaluation.quotient()));
+        if evaluation.radius() > search.low() {
+            search.best = Some(evaluation);
+        }
+        search.low() >= search.limit || search.high() <= search.low() * (1.0 + tolerance)
+    }
+
+    #[test]
+    fn options_outside_their_range_are_refused() {
+        let refused = |options: RadiusOptions, outputs: usize| match options.validate(&dense(outputs)) {
+            Ok(()) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        assert_eq!(refused(options(), 3), None);
+        for (label, outputs, classes) in [(2, 3, 3), (1, 1, 2), (0, 1, 2), (3, 3, 3), (2, 1, 2), (7, 2, 2)] {
+            let error = refused(RadiusOptions { label: Some(label), ..options() }, outputs);
+            assert_eq!(error.is_some(), label >= classes, "label {label} of {outputs}: {error:?}");
+            if let Some(error) = error {
+                assert!(error.contains(&format!("from 0 to {}", classes - 1)), "{error}");
+                assert_eq!(error.contains("(0: negative, 1: positive)"), outputs == 1, "{error}");
+            }
+        }
+        for maximum in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            let error = refused(RadiusOptions { maximum: Some(maximum), ..options() }, 3).unwrap();
+            assert!(error.contains("maximum"), "{error}");
+        }
+        assert_eq!(refused(RadiusOptions { maximum: Some(1e-300), ..options() }, 3), None);
+        for tolerance in [0.0, 1.0, -0.1, 1.5, f64::NAN] {
+            let error = refused(RadiusOptions { tolerance, ..options() }, 3).unwrap();
+            assert!(error.contains("tolerance"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_box_holds_the_input_and_tells_how_far_it_may_move() {
+        let net = dense(2);
+        let vector = |values: [f64; 2]| Tensor::f64(vec![2], values.to_vec()).unwrap();
+        let read = |lower: [f64; 2], upper: [f64; 2]| read_box(&net, &(vector(lower), vector(upper)), &[0.5, -1.0]);
+        let (lower, upper) = read([0.5, -3.0], [2.0, -1.0]).unwrap();
+        assert_eq!((lower, upper), (vec![0.5, -3.0], vec![2.0, -1.0]));
+        for (lower, upper, element) in
+            [([0.6, -2.0], [1.0, 0.0], 0), ([0.0, -2.0], [0.4, 0.0], 0), ([0.0, -0.5], [1.0, 0.0], 1)]
+        {
+            let error = read(lower, upper).unwrap_err().to_string();
+            assert!(error.contains(&format!("element {element} ")), "{error}");
+        }
+        // The farther end counts, rounded up; an element between equal ends is where it is.
+        for (x, lower, upper, most) in [(0.5, 0.25, 2.0, 1.5), (0.5, -2.0, 1.0, 2.5), (-1.0, -1.0, -1.0, 0.0)] {
+            let found = extent(x, lower, upper);
+            assert!(found >= most && found <= most * (1.0 + 1e-15), "{found} for {most}");
+        }
+        assert!(extent(0.1, 0.1, 0.3) >= 0.2 && extent(1.0, 1.0, 1.0 + f64::EPSILON) >= f64::EPSILON);
+    }
+
+    #[test]
+    fn attacks_of_large_networks_stay_within_their_work() {
+        assert_eq!(attack_steps(&dense(2)), ATTACK_STEPS);
+        let mut between = 0;
+        for side in [16, 64, 200, 256, 400, 512, 1024] {
+            let input = vec![16, side, side];
+            let weight = Tensor::f64(vec![16, 16, 3, 3], vec![1.0; 16 * 16 * 9]).unwrap();
+            let net = single(input.clone(), conv2d(&input, &weight, None, &Conv2dOptions::default()).unwrap());
+            let steps = attack_steps(&net);
+            assert!((FEWEST_ATTACK_STEPS..=ATTACK_STEPS).contains(&steps));
+            // Four descents of so many steps, each one pass forwards and one backwards.
+            let work = |steps: usize| 4.0 * 2.0 * steps as f64 * net.multiply_adds() as f64;
+            if (FEWEST_ATTACK_STEPS + 1..ATTACK_STEPS).contains(&steps) {
+                between += 1;
+                assert!(work(steps) <= ATTACK_WORK && work(steps + 1) > ATTACK_WORK * 0.999, "{side}: {steps}");
+            }
+        }
+        assert!(between >= 2, "{between}");
+    }
+
+    #[test]
+    fn the_secant_of_a_power_law_is_exact() {
+        // q = c / epsilon^p meets epsilon where epsilon^(1 + p) = c.
+        for c in [1e-8f64, 0.3, 1.0, 20.0, 1e8] {
+            for p in [0.0, 0.3, 1.0, 2.5] {
+                let root = c.powf(1.0 / (1.0 + p));
+                let at = |epsilon: f64| (epsilon, c / epsilon.powf(p));
+                for (low, high) in [(0.1, 3.0), (0.5, 1.5), (0.9, 40.0)] {
+                    let found = secant(at(low * root), at(high * root));
+                    assert!((found / root - 1.0).abs() < 1e-12, "{found} for {root}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_evaluations_find_where_epsilon_and_quotient_are_the_same() {
+        for distance in [None, Some(8.0), Some(30.0), Some(1e3)] {
+            for scale in [1e-12, 1e-3, 1.0, 1e5, 1e12] {
+                for p in [0.0, 0.4, 1.0, 3.0] {
+                    // Meets epsilon at `scale`, and falls the faster the larger the ball, up to nothing.
+                    let quotient = |epsilon: f64| scale * (1.2 / (0.2 + epsilon / scale)).powf(p);
+                    let attack = distance.map(|d| attacked(d * scale));
+                    let mut search = Search::new(f64::INFINITY, attack.as_ref());
+                    let mut evaluations = 0;
+                    loop {
+                        let epsilon = search.next();
+                        assert!(epsilon > 0.0 && epsilon.is_finite());
+                        assert!(epsilon <= search.ceiling, "{epsilon} is beyond the attack");
+                        let known = (search.low(), search.high());
+                        if known.0 > 0.0 && known.1.is_finite() {
+                            assert!(known.0 <= epsilon && epsilon <= known.1, "{epsilon} is outside {known:?}");
+                        }
+                        evaluations += 1;
+                        if learn(&mut search, epsilon, quotient(epsilon), 1e-3) {
+                            break;
+                        }
+                        // Without an attack the scale is not known, and found by halving its logarithm. So is the root of
+                        // a constant, which no evaluation lies below.
+                        let far = if distance.is_none() { f64::log10(scale).abs() as usize / 2 } else { 0 };
+                        let most = far + if p == 0.0 { 16 } else { 9 };
+                        assert!(evaluations < most, "{distance:?}, {scale}, {p}: {:?}", search.points);
+                    }
+                    let found = search.low();
+                    assert!(found <= scale && found >= scale * (1.0 - 1e-3), "{found} for {scale}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn first_evaluations_lie_where_there_is_something_to_learn() {
+        // Nothing is known at all.
+        assert_eq!(Search::new(f64::INFINITY, None).next(), 1.0);
+        assert_eq!(Search::new(0.25, None).next(), 0.25);
+        for distance in [1e-6, 1.0, 1e9] {
+            let attack = attacked(distance);
+            // A product of layers reaches a small part of what an attack does, but some part.
+            let mut search = Search::new(f64::INFINITY, Some(&attack));
+            let first = search.next();
+            assert!(first > distance * 1e-3 && first < distance * 0.1, "{first} of {distance}");
+            assert_eq!(Search::new(distance * 1e-4, Some(&attack)).next(), distance * 1e-4);
+            // Certificates reach farther than what products certify, and no farther than the attack.
+            search.best = Some(evaluation(distance * 1e-4, distance));
+            search.begin_anew();
+            let next = search.next();
+            assert!(next > distance * 1e-3 && next < distance * 0.1, "{next} between 1e-4 and 1 of {distance}");
+            let mut alone = Search::new(f64::INFINITY, None);
+            alone.best = Some(evaluation(distance, 2.0 * distance));
+            let next = alone.next();
+            assert!(next > 2.0 * distance && next < 10.0 * distance, "{next} from {distance}");
+        }
+    }
+
+    #[test]
+    fn what_certifies_nothing_or_everything_changes_the_scale() {
+        let mut search = Search::new(f64::INFINITY, None);
+        learn(&mut search, 1.0, 0.0, 0.1);
+        let smaller = search.next();
+        assert!(smaller < 0.5 && smaller > 1e-3, "{smaller}");
+        // Not below what is certified already.
+        search.best = Some(evaluation(0.25, 0.25));
+        assert!(search.next() >= search.low() && search.next() < 1.0);
+        let mut search = Search::new(100.0, None);
+        learn(&mut search, 1.0, f64::INFINITY, 0.1);
+        let larger = search.next();
+        assert!(larger > 2.0 && larger < 100.0, "{larger}");
+        learn(&mut search, 50.0, f64::INFINITY, 0.1);
+        assert_eq!(search.next(), 100.0);
+        assert!(!search.is_settled());
+        learn(&mut search, 100.0, f64::INFINITY, 0.1);
+        assert!(search.is_settled(), "all of interest is certified");
+        assert!(Search::new(1.0, None).is_settled(), "nothing is certified, and nothing will be");
+    }
+
+    #[test]
+    fn the_bracket_is_of_all_evaluations_of_a_stretch() {
+        let attack = attacked(10.0);
+        let mut search = Search::new(5.0, Some(&attack));
+        assert_eq!((search.low(), search.high()), (0.0, 10.0));
+        assert!(!learn(&mut search, 1.0, 4.0, 0.1));
+        assert_eq!((search.low(), search.high()), (1.0, 4f64.next_down().next_down()));
+        assert!(!learn(&mut search, 3.0, 2.0, 0.1));
+        assert!(search.low() < 2.0 && search.low() > 1.999 && search.high() == 3.0);
+        // A worse one changes nothing.
+        assert!(!learn(&mut search, 3.5, 1.5, 0.1));
+        assert!(search.low() > 1.999 && search.high() == 3.0);
+        let epsilon = search.next();
+        assert!(epsilon > search.low() * 1.01 && epsilon < search.high() * 0.99, "{epsilon} says something new");
+        search.begin_anew();
+        assert!(search.low() > 1.999 && search.high() == 10.0, "what is certified stays");
+        // Where all of interest is inside the bracket, its end is asked for.
+        let mut search = Search::new(2.0, None);
+        learn(&mut search, 1.0, 5.0, 0.1);
+        assert_eq!(search.next(), 2.0);
+    }
+
+    #[test]
+    fn a_result_says_why_it_ended_and_what_limits_it() {
+        let empty = || Radius {
+            radius: 0.0,
+            adversarial: None,
+            label: 0,
+            predicted: 0,
+            termination: RadiusTermination::Zero(ZeroRadius::Tied),
+            margins: Vec::new(),
+            binding: None,
+            evaluations: 0,
+            method: Method::Layerwise,
+            guarantee: Guarantee::Deterministic,
+            failure_probability: 0.0,
+            seed: 7,
+            seconds: 0.0,
+        };
+        let search = |limit: f64, converged: bool| {
+            let mut search = Search::new(limit, None);
+            learn(&mut search, 1.0, 2.0, 0.1);
+            search.evaluations = 5;
+            search.failure_probability = 1e-3;
+            search.converged = converged;
+            search
+        };
+        let found = search(9.0, true).result(empty(), Some(attacked(3.0)));
+        assert_eq!((found.radius, found.termination, found.binding), (1.0, RadiusTermination::Converged, Some(3)));
+        assert_eq!((found.evaluations, found.seed, found.method), (5, 7, Method::Certificate));
+        assert_eq!((found.failure_probability, found.guarantee), (1e-3, Guarantee::Probabilistic));
+        assert_eq!(found.adversarial.unwrap().distance, 3.0);
+        assert_eq!(found.margins.len(), 1);
+        let found = search(9.0, false).result(empty(), None);
+        assert_eq!((found.termination, found.binding), (RadiusTermination::EvaluationLimit, Some(3)));
+        let found = search(1.0, true).result(empty(), None);
+        assert_eq!((found.termination, found.binding), (RadiusTermination::Maximum, None));
+        let mut nothing = Search::new(1.0, None);
+        nothing.evaluations = 4;
+        let found = nothing.result(empty(), Some(attacked(2.0)));
+        assert_eq!((found.radius, found.evaluations), (0.0, 4));
+        assert_eq!(found.termination, RadiusTermination::Zero(ZeroRadius::Tied));
+        assert_eq!(found.adversarial.unwrap().distance, 2.0);
+    }
+}

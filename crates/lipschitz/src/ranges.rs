@@ -125,3 +125,130 @@ impl<'a> Paths<'a> {
         bound
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::Example;
+
+    const EPSILON: f64 = 0.75;
+
+    /// A thousand times less than what is affordable is enough here.
+    fn paths<'a>(increments: &'a Increments, source: usize, ws: &mut Workspace) -> Paths<'a> {
+        Paths::new(increments, source, EPSILON, (1, 0), 1, ws).unwrap()
+    }
+
+    /// The example up to source `source`.
+    fn up_to(source: usize) -> Example {
+        let mut example = Example::new();
+        example.maps.truncate(source);
+        example.centres.truncate(source);
+        example.deltas.truncate(source);
+        example
+    }
+
+    /// The largest `<row, dz>` that the increments allow: attained by the input along the functional's own coefficients,
+    /// and by the errors of the units with their signs.
+    fn attained(example: &Example, row: &[f64]) -> f64 {
+        let increments = example.increments();
+        let columns = example.columns();
+        let outputs = increments.outputs();
+        let at = |column: &Vec<f64>| column[..outputs].iter().zip(row).map(|(c, r)| c * r).sum::<f64>();
+        let coefficients: Vec<f64> = columns.iter().map(at).collect();
+        let (of_input, of_units) = coefficients.split_at(increments.inputs);
+        let size = of_input.iter().map(|c| c * c).sum::<f64>().sqrt();
+        let dx: Vec<f64> = of_input.iter().map(|c| EPSILON * c / size).collect();
+        let e: Vec<f64> =
+            of_units.iter().zip(&increments.units).map(|(c, u)| c.signum() * u.delta * u.deviation).collect();
+        let (dz, _) = example.product(&dx, &e);
+        dz.iter().zip(row).map(|(z, r)| z * r).sum()
+    }
+
+    #[test]
+    fn ranges_by_paths_are_attained() {
+        let mut ws = Workspace::new();
+        for source in 1..=3 {
+            let example = up_to(source);
+            let increments = example.increments();
+            let paths = paths(&increments, source, &mut ws);
+            let outputs = increments.outputs();
+            let check = |found: f64, exact: f64| {
+                assert!(found >= exact * (1.0 - 1e-14), "source {source}: {found} below {exact}");
+                assert!(found <= exact * (1.0 + 1e-12), "source {source}: {found} far above {exact}");
+            };
+            for i in 0..outputs {
+                let row: Vec<f64> = (0..outputs).map(|j| f64::from(u8::from(i == j))).collect();
+                check(paths.element(i, &mut ws), attained(&example, &row));
+            }
+            let row: Vec<f64> = (0..outputs).map(|j| 1.5 - j as f64).collect();
+            check(paths.functional(row.clone(), None, 0, &mut ws), attained(&example, &row));
+            // The rows of the next map, read through it.
+            let whole = Example::new();
+            if let Some(map) = whole.maps.get(source) {
+                let operator = lipbound_operators::Dense::<f64>::new(map.len(), map[0].len(), map.concat().into());
+                for (i, row) in map.iter().enumerate() {
+                    check(paths.row(&operator, i, &mut ws), attained(&example, row));
+                }
+            }
+        }
+    }
+
+    /// A coefficient that was computed with roundings may be off by their share of its absolute paths.
+    #[test]
+    fn roundings_of_a_row_are_counted_by_its_magnitudes() {
+        let mut ws = Workspace::new();
+        let example = up_to(1);
+        let increments = example.increments();
+        let paths = paths(&increments, 1, &mut ws);
+        let absolute = [1e6, 2e6, 0.0, 3e6];
+        let bound =
+            |roundings: usize, ws: &mut Workspace| paths.functional(vec![0.0; 4], Some(&absolute), roundings, ws);
+        // Each path by magnitudes: the input can be `EPSILON` in each element, and every error the largest.
+        let total: f64 = (0..4)
+            .map(|i| {
+                let input: f64 = example.maps[0][i].iter().map(|a| a.abs() * EPSILON).sum();
+                absolute[i] * (example.centres[0][i] * input + 0.5 * example.deltas[0][i])
+            })
+            .sum();
+        let more = 1e6 as usize;
+        let share = more as f64 * rounding::UNIT_ROUNDOFF;
+        let grown = bound(more, &mut ws) - bound(0, &mut ws);
+        assert!((grown / (total * share) - 1.0).abs() < 1e-3, "{grown} for {}", total * share);
+        // Without any, those of the pass itself are left: several, and not many.
+        let units = bound(0, &mut ws) / (total * rounding::UNIT_ROUNDOFF);
+        let least = (increments.rounding_length() + 2) as f64;
+        assert!(units >= least && units <= least + 1.0, "{units}");
+    }
+
+    #[test]
+    fn what_costs_too_much_or_says_nothing_is_not_begun() {
+        let mut ws = Workspace::new();
+        let example = Example::new();
+        let mut increments = example.increments();
+        let mut begun = |increments: &Increments, epsilon: f64, count: usize, work: usize, patience: usize| {
+            Paths::new(increments, 3, epsilon, (count, work), patience, &mut ws).is_some()
+        };
+        let pass = increments.multiply_adds();
+        // A pass for each functional, and its own work.
+        for patience in [1, 3] {
+            let all = patience * AFFORDABLE;
+            for count in [1, 2, 10] {
+                let work = all / count - pass;
+                assert!(begun(&increments, 1.0, count, work, patience), "{count} of {work}");
+                assert!(!begun(&increments, 1.0, count, work + 1, patience), "{count} of {work}");
+            }
+        }
+        assert!(!begun(&increments, 1.0, usize::MAX / 2, 0, 1) && !begun(&increments, 1.0, 0, 0, 1));
+        for epsilon in [f64::INFINITY, f64::NAN] {
+            assert!(!begun(&increments, epsilon, 1, 0, 1));
+        }
+        // So large that what underflow may take is no longer nothing.
+        assert!(begun(&increments, 1e90, 1, 0, 1) && !begun(&increments, 1e110, 1, 0, 1));
+        increments.units[2].deviation = 1e90;
+        assert!(begun(&increments, 1.0, 1, 0, 1));
+        for deviation in [1e110, f64::INFINITY, f64::NAN] {
+            increments.units[2].deviation = deviation;
+            assert!(!begun(&increments, 1.0, 1, 0, 1), "{deviation}");
+        }
+    }
+}

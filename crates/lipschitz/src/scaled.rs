@@ -205,3 +205,161 @@ impl LinearOperator for Scaled<'_> {
         self.increments.multiply_adds() + self.rows() + self.cols()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::{Example, norm_of_columns};
+
+    const KAPPA: f64 = 3.0;
+
+    /// Weights of the units that take part; one of them does not.
+    fn weights() -> Vec<Option<f64>> {
+        vec![Some(0.3), Some(7.0), None, Some(1.1), Some(0.01), Some(2.0)]
+    }
+
+    /// `K` by columns, number by number: `(kappa dx, w e) -> (dy, w delta dv)`.
+    fn expected(example: &Example) -> Vec<Vec<f64>> {
+        let (increments, weights) = (example.increments(), weights());
+        let (inputs, outputs) = (increments.inputs, increments.outputs());
+        let takes_part = |at: usize, before: usize| at < before || weights[at - before].is_some();
+        let scale = |at: usize, before: usize, of_all: f64| {
+            if at < before { of_all } else { weights[at - before].unwrap() }
+        };
+        let columns = example.columns();
+        (0..columns.len())
+            .filter(|&j| takes_part(j, inputs))
+            .map(|j| {
+                (0..columns[j].len())
+                    .filter(|&i| takes_part(i, outputs))
+                    .map(|i| {
+                        let delta = if i < outputs { 1.0 } else { increments.units[i - outputs].delta };
+                        columns[j][i] * delta * scale(i, outputs, 1.0) / scale(j, inputs, KAPPA)
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_operator_is_that_of_the_theorem() {
+        let (example, mut ws) = (Example::new(), Workspace::new());
+        let increments = example.increments();
+        let operator = Scaled::new(&increments, KAPPA, &weights(), &mut ws).unwrap();
+        let columns = expected(&example);
+        let (rows, cols) = (columns[0].len(), columns.len());
+        assert_eq!((operator.rows(), operator.cols(), rows, cols), (7, 8, 7, 8));
+        assert!(operator.kappa() >= KAPPA && operator.kappa() <= KAPPA * (1.0 + 1e-15));
+        let near = |found: f64, exact: f64, what: &str| {
+            assert!((found - exact).abs() <= 1e-13 * exact.abs(), "{what}: {found} for {exact}");
+        };
+        // What is from above is a bound, and no more than rounding away.
+        let above = |found: f64, exact: f64, what: &str| {
+            assert!(found >= exact && found <= exact * (1.0 + 1e-12) + 1e-200, "{what}: {found} for {exact}");
+        };
+        for (j, column) in columns.iter().enumerate() {
+            let mut x = vec![0.0; cols];
+            x[j] = 1.0;
+            let (mut y, mut absolute) = (vec![f64::NAN; rows], vec![f64::NAN; rows]);
+            operator.apply(&x, &mut y, &mut ws);
+            operator.apply_abs(&x, &mut absolute, &mut ws);
+            for i in 0..rows {
+                near(y[i], column[i], &format!("row {i}, column {j}"));
+                assert!(absolute[i] >= column[i].abs());
+            }
+        }
+        for i in 0..rows {
+            let mut y = vec![0.0; rows];
+            y[i] = 1.0;
+            let (mut x, mut absolute) = (vec![f64::NAN; cols], vec![f64::NAN; cols]);
+            operator.apply_adjoint(&y, &mut x, &mut ws);
+            operator.apply_abs_adjoint(&y, &mut absolute, &mut ws);
+            for j in 0..cols {
+                near(x[j], columns[j][i], &format!("adjoint, row {i}, column {j}"));
+                assert!(absolute[j] >= columns[j][i].abs());
+            }
+        }
+        // All coefficients by their magnitudes, the paths between them too.
+        let positive = Example {
+            maps: example
+                .maps
+                .iter()
+                .map(|m| m.iter().map(|r| r.iter().map(|a| a.abs()).collect()).collect())
+                .collect(),
+            ..Example::new()
+        };
+        let absolute = expected(&positive);
+        let ones = (vec![1.0; cols], vec![1.0; rows]);
+        let (mut sums, mut adjoint_sums, mut norms) = (vec![0.0; rows], vec![0.0; cols], vec![0.0; rows]);
+        operator.apply_abs(&ones.0, &mut sums, &mut ws);
+        operator.apply_abs_adjoint(&ones.1, &mut adjoint_sums, &mut ws);
+        operator.row_norms(None, &mut norms, &mut ws);
+        for i in 0..rows {
+            let exact: f64 = absolute.iter().map(|column| column[i]).sum();
+            above(sums[i], exact, &format!("row {i}"));
+            let norm = columns.iter().map(|column| column[i] * column[i]).sum::<f64>().sqrt();
+            assert!(norms[i] >= norm && norms[i] <= exact * (1.0 + 1e-12), "row {i}: {} for {norm}", norms[i]);
+        }
+        for (j, column) in absolute.iter().enumerate() {
+            above(adjoint_sums[j], column.iter().sum(), &format!("column {j}"));
+        }
+        let halves = vec![0.5; cols];
+        operator.row_norms(Some(&halves), &mut norms, &mut ws);
+        assert!(norms.iter().zip(&sums).all(|(half, whole)| (2.0 * half / whole - 1.0).abs() < 1e-12));
+        // A few steps of the iteration come near the norm of magnitudes, from above.
+        let exact = norm_of_columns(&absolute);
+        assert!(operator.abs_norm() >= exact * (1.0 - 1e-12), "{} for {exact}", operator.abs_norm());
+        assert!(operator.abs_norm() <= exact * 1.05, "{} for {exact}", operator.abs_norm());
+        assert_eq!(format!("{operator:?}"), "Scaled(7 x 8)");
+    }
+
+    #[test]
+    fn its_roundings_and_its_work_are_more_than_those_of_the_increments() {
+        let (example, mut ws) = (Example::new(), Workspace::new());
+        let increments = example.increments();
+        let operator = Scaled::new(&increments, KAPPA, &weights(), &mut ws).unwrap();
+        // The reciprocal of a weight and its product; the scale of a row and its product.
+        let more = operator.rounding_length() - increments.rounding_length();
+        assert_eq!(more, 4);
+        // A product for every row and every column.
+        assert_eq!(operator.multiply_adds(), increments.multiply_adds() + 7 + 8);
+    }
+
+    #[test]
+    fn what_underflow_takes_is_counted_in_the_scales_that_are_used() {
+        let (example, mut ws) = (Example::new(), Workspace::new());
+        let increments = example.increments();
+        let lost = |kappa: f64, weight: f64, ws: &mut Workspace| {
+            Scaled::new(&increments, kappa, &[Some(weight); 6], ws).map(|operator| {
+                assert!(operator.abs_norm() >= 1e60 * operator.lost(), "the norm covers what is lost");
+                operator.lost()
+            })
+        };
+        let ordinary = lost(1.0, 1.0, &mut ws).unwrap();
+        // Each of the six rows of units, and each of the nine columns, loses at least once.
+        assert!(ordinary >= 2.0 * LOST * (6f64.sqrt() + 9f64.sqrt()) && ordinary < 1e-240, "{ordinary:e}");
+        // Behind rows scaled up by 1e40 as much more is lost; so it is behind columns.
+        for (kappa, weight) in [(1.0, 1e40), (1.0, 1e-40), (1e-40, 1.0)] {
+            let scaled = lost(kappa, weight, &mut ws).unwrap();
+            assert!((1e38..1e42).contains(&(scaled / ordinary)), "{kappa} {weight}: {scaled:e} of {ordinary:e}");
+        }
+        // Beyond what norms may lose there is no operator.
+        assert!(lost(1.0, 1e120, &mut ws).is_none() && lost(1e-120, 1.0, &mut ws).is_none());
+    }
+
+    #[test]
+    fn weights_that_leave_the_range_of_numbers_make_no_operator() {
+        let (example, mut ws) = (Example::new(), Workspace::new());
+        let increments = example.increments();
+        for (kappa, weight) in
+            [(0.0, 1.0), (-1.0, 1.0), (f64::INFINITY, 1.0), (f64::NAN, 1.0), (1e-310, 1.0), (1.0, 0.0), (1.0, -1.0)]
+        {
+            assert!(Scaled::new(&increments, kappa, &[Some(weight); 6], &mut ws).is_none(), "{kappa} {weight}");
+        }
+        for weight in [1e-310, f64::INFINITY, f64::NAN, -2.0] {
+            let mut weights = weights();
+            weights[3] = Some(weight);
+            assert!(Scaled::new(&increments, KAPPA, &weights, &mut ws).is_none(), "{weight}");
+        }
+    }
+}

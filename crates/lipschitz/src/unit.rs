@@ -490,4 +490,167 @@ mod tests {
             }
         }
     }
+
+    const LEAKY: Unit = Unit::LeakyRelu { slope: -3.0 };
+    const CLIP: Unit = Unit::Clip { low: 0.25, high: 2.0 };
+
+    #[test]
+    fn units_of_channels_are_those_of_their_elements() {
+        let units = Units::each(vec![Unit::Relu, LEAKY, CLIP], 2);
+        let each: Vec<Unit> = (0..6).map(|i| units.at(i)).collect();
+        assert_eq!(each, [Unit::Relu, Unit::Relu, LEAKY, LEAKY, CLIP, CLIP]);
+        assert_eq!(units.distinct(), [Unit::Relu, LEAKY, CLIP]);
+        let fitting: Vec<usize> = (0..20).filter(|&n| units.fit(n)).collect();
+        assert_eq!(fitting, [6]);
+        assert!(!Units::each(vec![Unit::Relu; 2], usize::MAX).fit(usize::MAX - 1));
+        let same = Units::from(LEAKY);
+        assert!((0..20).all(|n| same.fit(n) && same.at(n) == LEAKY) && same.distinct() == [LEAKY]);
+        // Only a product is rounded.
+        let roundings = |unit: Unit| Units::from(unit).roundings();
+        assert_eq!((units.roundings(), roundings(Unit::Relu), roundings(LEAKY), roundings(CLIP)), (1, 0, 1, 0));
+        assert_eq!((units.steepest(), Units::from(CLIP).steepest()), (3.0, 1.0));
+        assert_eq!(Units::from(Unit::LeakyRelu { slope: 0.1 }).steepest(), 1.0);
+    }
+
+    #[test]
+    fn slopes_are_those_of_values_nearby() {
+        let units =
+            [Unit::Relu, LEAKY, CLIP, Unit::Clip { low: -1.0, high: f64::INFINITY }, Unit::LeakyRelu { slope: 0.125 }];
+        for unit in units {
+            for i in -40..=40 {
+                // Exact in binary, and no kink.
+                let y = f64::from(i) / 8.0 + 1.0 / 16.0;
+                let step = 1.0 / 64.0;
+                let slope = (unit.value(y + step) - unit.value(y - step)) / (2.0 * step);
+                assert_eq!(unit.slope_at(y), slope, "{unit:?} at {y}");
+                let between = |low: f64, high: f64| unit.may_kink(PreActivation { low, high, deviation: 0.0 });
+                // Where the slopes of both ends differ, there is a kink between them.
+                for width in [0.0, 0.125, 1.0, 5.0] {
+                    let end = y + width;
+                    let kinks: &[f64] = match unit {
+                        Unit::Clip { low, high } => &[low, high],
+                        _ => &[0.0],
+                    };
+                    let holds = kinks.iter().any(|&kink| (y..=end).contains(&kink));
+                    assert_eq!(between(y, end), holds, "{unit:?} from {y} to {end}");
+                    let touches = kinks.iter().any(|&kink| between(kink - width, kink) && between(kink, kink + width));
+                    assert!(touches, "{unit:?}: an end of the range is in it");
+                }
+            }
+        }
+        for (low, high, magnitude) in [(-2.0, 1.0, 2.0), (-1.0, 2.0, 2.0), (0.0, 0.0, 0.0), (-3.0, -1.0, 3.0)] {
+            assert_eq!(Slope { low, high }.magnitude(), magnitude);
+            assert_eq!(Slope { low, high }.is_exact(), low == high);
+        }
+    }
+
+    /// No rounding makes a unit uncertain that stays on one piece.
+    #[test]
+    fn a_unit_that_stays_on_one_piece_is_affine() {
+        let infinity = f64::INFINITY;
+        for (unit, y0, deviation, slope) in [
+            // Up to the kink itself.
+            (Unit::Relu, 1.0, 1.0, 1.0),
+            (Unit::Relu, 0.3, 0.1, 1.0),
+            (Unit::Relu, -1.0, 1.0, 0.0),
+            (Unit::Relu, -0.3, 0.1, 0.0),
+            (LEAKY, 1.0, 1.0, 1.0),
+            (LEAKY, -1.0, 1.0, -3.0),
+            (Unit::LeakyRelu { slope: 0.1 }, -0.3, 0.1, 0.1),
+            (Unit::Clip { low: 0.0, high: 6.0 }, -1.0, 1.0, 0.0),
+            (Unit::Clip { low: -6.0, high: 0.0 }, 1.0, 1.0, 0.0),
+            (CLIP, 1.0, 0.7, 1.0),
+            (CLIP, 3.5, 1.0, 0.0),
+            (CLIP, -3.5, 3.7, 0.0),
+            (Unit::Clip { low: -infinity, high: 2.0 }, 1.0, 0.9, 1.0),
+            (Unit::Clip { low: -infinity, high: 2.0 }, -1e9, 1e6, 1.0),
+            (Unit::Clip { low: 2.0, high: infinity }, 3.0, 0.9, 1.0),
+            (Unit::Clip { low: 2.0, high: infinity }, 1e9, 1e6, 1.0),
+        ] {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                assert_eq!(unit.slopes(at(y0, deviation), kind), Slope { low: slope, high: slope }, "{unit:?} {y0}");
+            }
+            assert_eq!(unit.is_still(at(y0, deviation)), slope == 0.0, "{unit:?} {y0}");
+        }
+        assert!(!CLIP.is_still(at(2.5, 1.0)) && !CLIP.is_still(at(-1.0, 1.5)));
+    }
+
+    #[test]
+    fn global_slopes_are_all_that_a_unit_has() {
+        let infinity = f64::INFINITY;
+        for (unit, low, high) in [
+            (Unit::Relu, 0.0, 1.0),
+            (LEAKY, -3.0, 1.0),
+            (Unit::LeakyRelu { slope: 4.0 }, 1.0, 4.0),
+            (CLIP, 0.0, 1.0),
+            (Unit::Clip { low: -infinity, high: 2.0 }, 0.0, 1.0),
+            (Unit::Clip { low: 2.0, high: infinity }, 0.0, 1.0),
+            (Unit::Clip { low: -infinity, high: infinity }, 1.0, 1.0),
+        ] {
+            assert_eq!(unit.global_slopes(), Slope { low, high }, "{unit:?}");
+            // Whatever the range.
+            let leaky = matches!(unit, Unit::LeakyRelu { .. });
+            for y in [at(5.0, 0.1), at(-5.0, 0.1)] {
+                assert!(leaky || unit.slopes(y, Kind::Global) == Slope { low, high }, "{unit:?}");
+            }
+        }
+    }
+
+    /// With ends in binary fractions, the secants of a leaky ReLU are known to the last digit or two.
+    #[test]
+    fn the_interval_of_a_leaky_relu_is_attained_at_both_ends() {
+        for slope in [-3.0, -0.5, 0.0, 0.01, 0.5, 1.0, 3.0] {
+            let unit = Unit::LeakyRelu { slope };
+            for i in -32..=32 {
+                let y0 = f64::from(i) / 8.0;
+                for deviation in [0.25, 1.0, 3.0, 16.0] {
+                    let secants: Vec<f64> = [-1.0, -0.5, 0.5, 1.0]
+                        .into_iter()
+                        .map(|k| y0 + k * deviation)
+                        .map(|y| (unit.value(y) - unit.value(y0)) / (y - y0))
+                        .collect();
+                    let least = secants.iter().copied().fold(f64::INFINITY, f64::min);
+                    let most = secants.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let found = unit.slopes(at(y0, deviation), Kind::Centred);
+                    let story = format!("{unit:?} {y0} {deviation}: {found:?}, not from {least} to {most}");
+                    if y0 != 0.0 {
+                        assert!((found.low - least).abs() < 1e-14 && (found.high - most).abs() < 1e-14, "{story}");
+                    } else {
+                        assert!(found.low <= least && found.high >= most, "{story}");
+                        assert_eq!((found.low, found.high), (slope.min(1.0), slope.max(1.0)), "{story}");
+                    }
+                    let uniform = unit.slopes(at(y0, deviation), Kind::Uniform);
+                    let bent = y0.abs() < deviation;
+                    let (low, high) =
+                        (if bent { slope.min(1.0) } else { least }, if bent { slope.max(1.0) } else { most });
+                    assert!((uniform.low - low).abs() < 1e-14 && (uniform.high - high).abs() < 1e-14, "{story}");
+                }
+            }
+        }
+    }
+
+    /// Rounding goes outward: an interval of numbers that are no binary fractions holds the exact quotient.
+    #[test]
+    fn quotients_are_rounded_outward() {
+        for (y0, deviation) in [(1.0, 3.0), (2.0, 3.0), (1.0, 7.0), (5.0, 49.0), (3.0, 11.0)] {
+            // low <= y0 / deviation <= 1 - low', by exact comparison: both are multiples of 2^-60 that fit 128 bits.
+            let times = |quotient: f64| (quotient * 2f64.powi(60)) as i128 * deviation as i128;
+            let exact = (y0 as i128) << 60;
+            let low = Unit::Relu.slopes(at(y0, deviation), Kind::Centred).low;
+            assert!(times(low) <= exact && exact - times(low) < 1 << 14, "{y0} / {deviation}: {low}");
+            let high = Unit::Relu.slopes(at(-y0, deviation), Kind::Centred).high;
+            let exact = ((deviation - y0) as i128) << 60;
+            assert!(times(high) >= exact && times(high) - exact < 1 << 14, "1 - {y0} / {deviation}: {high}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_proves_nothing_of_a_relu() {
+        for y in [(f64::NAN, f64::NAN, 0.1), (1.0, 1.0, f64::NAN), (-1.0, -1.0, f64::NAN), (-9.0, 9.0, f64::NAN)] {
+            let y = PreActivation { low: y.0, high: y.1, deviation: y.2 };
+            assert_eq!(Unit::Relu.slopes(y, Kind::Uniform), Slope { low: 0.0, high: 1.0 }, "{y:?}");
+            let centred = Unit::Relu.slopes(y, Kind::Centred);
+            assert_eq!((centred.low, centred.high), (0.0, 1.0), "{y:?}");
+        }
+    }
 }

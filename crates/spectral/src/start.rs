@@ -61,4 +61,34 @@ mod tests {
         assert_ne!(gaussian(&active, 1, 0), gaussian(&active, 2, 0));
         assert_eq!(gaussian(&active, 1, 0)[1], 0.0);
     }
+
+    /// `P(|<x, v>| < delta)` for n = 1 to 5 (Archimedes' cap for n = 3).
+    fn probability(n: usize, delta: f64) -> f64 {
+        let (d, angle) = (delta, delta.asin());
+        match n {
+            1 => f64::from(u8::from(d > 1.0)),
+            2 => angle * std::f64::consts::FRAC_2_PI,
+            3 => d,
+            4 => std::f64::consts::FRAC_2_PI * (angle + d * (1.0 - d * d).sqrt()),
+            _ => 0.5 * d * (3.0 - d * d),
+        }
+    }
+
+    #[test]
+    fn overlap_is_within_a_fifth_of_the_exact_one() {
+        for n in 1..=5 {
+            for p in [0.5, 0.1, 1e-3, 1e-9] {
+                let exact = probability(n, unlucky_overlap(n, p));
+                // One per cent is left for rounding and the sampler.
+                assert!(exact <= p * 0.9905, "n = {n}, p = {p}: {exact}");
+                assert!(n == 1 || exact >= p * 0.8, "n = {n}, p = {p}: {exact}");
+            }
+        }
+        assert_eq!((unlucky_overlap(0, 0.1), unlucky_overlap(1, 0.1)), (1.0, 1.0));
+        // In many dimensions a coordinate is nearly normal with variance 1 / n: P(|x| < d) is about d sqrt(2 n / pi).
+        for n in [1000, 1_000_000] {
+            let exact = unlucky_overlap(n, 1e-6) * (n as f64 * std::f64::consts::FRAC_2_PI).sqrt();
+            assert!((0.985e-6..=0.9915e-6).contains(&exact), "n = {n}: {exact}");
+        }
+    }
 }

@@ -202,4 +202,147 @@ mod tests {
         }
         assert_eq!(previous, 50.0, "with rounding above delta nothing is proven");
     }
+
+    /// A matrix of equal entries: that of a string with `entries + 1` beads.
+    fn string(entries: usize, entry: f64, phi: f64, excess: f64) -> Tridiagonal {
+        let mut t = Tridiagonal::new(phi, excess);
+        (0..entries).for_each(|_| t.push(entry));
+        t
+    }
+
+    /// Its largest eigenvalue: the lowest frequency of that string.
+    fn top(entries: usize) -> f64 {
+        2.0 * (std::f64::consts::PI / (entries + 2) as f64).cos()
+    }
+
+    #[test]
+    fn ritz_values_are_the_frequencies_of_a_string() {
+        assert!(Tridiagonal::default().is_empty());
+        for entries in 1..40 {
+            for scale in [1e-3, 1.0, 1e5] {
+                let t = string(entries, scale, 0.0, 0.0);
+                assert!(!t.is_empty() && t.len() == entries);
+                let exact = scale * top(entries);
+                for precision in [0.0, 1e-12, 1e-6, 1e-2] {
+                    for known in [0.0, 0.5 * exact, exact * (1.0 - 1e-9)] {
+                        let ritz = t.ritz_lower(known, precision);
+                        let story = format!("{entries} entries of {scale}: {ritz} for {exact}");
+                        assert!(ritz <= exact * (1.0 + 1e-13), "{story}");
+                        assert!(ritz >= exact * (1.0 - precision - 1e-13), "{story}");
+                    }
+                }
+                for k in 1..100 {
+                    let inside = exact * f64::from(k) / 100.0;
+                    assert!(!t.is_above_spectrum(inside), "{entries} entries of {scale}: {inside}");
+                    assert!(t.is_above_spectrum(exact * (1.0 + f64::from(k) * 1e-6)));
+                }
+            }
+        }
+        // An eigenvalue itself is not above the spectrum.
+        assert!(!string(1, 1.0, 0.0, 0.0).is_above_spectrum(1.0));
+        assert!(!string(2, f64::NAN, 0.0, 0.0).is_above_spectrum(1.0));
+    }
+
+    #[test]
+    fn a_process_that_overflowed_or_vanished_has_no_new_ritz_value() {
+        let mut t = example();
+        t.push(f64::INFINITY);
+        assert_eq!(t.ritz_lower(0.25, 1e-9), 0.25);
+        assert_eq!(string(3, 0.0, 0.0, 0.0).ritz_lower(0.0, 1e-9), 0.0);
+    }
+
+    #[test]
+    fn the_allowance_of_ritz_values_is_that_of_the_literature() {
+        // Three entries are a matrix of four rows: 4^{5/2} = 32.
+        let allowed = |phi, excess, norm| (string(3, 1.0, phi, excess).ritz_allowance(norm) - 1.0) / 2f64.sqrt();
+        for (phi, excess, norm, expected) in
+            [(1e-3, 0.0, 1.0, 0.064), (1e-3, 0.0, 4.0, 0.016), (0.0, 1e-3, 1.0, 0.192), (1e-3, 1e-3, 4.0, 0.192)]
+        {
+            let found = allowed(phi, excess, norm);
+            assert!((found - expected).abs() < 1e-12, "phi {phi}, excess {excess}: {found} for {expected}");
+        }
+        // Without any other rounding, that of the Sturm sequences is left: a few units in the last place an entry.
+        let least = allowed(0.0, 0.0, 1.0);
+        assert!((4.0..=16.0).contains(&(least / (32.0 * UNIT_ROUNDOFF))), "{least}");
+    }
+
+    /// Of equal entries one the recurrence `tau_{m+1} = s tau_m - tau_{m-1} - phi` has a solution in closed form: with
+    /// `s = 2 cosh(a)`, and `phi / (s - 2)` as the solution that stays.
+    fn last_overlap(entries: usize, s: f64, delta: f64, phi: f64) -> f64 {
+        let a = (0.5 * s).acosh();
+        let wave = |m: usize| (m as f64 * a).sinh() / a.sinh();
+        let stays = phi / (s - 2.0);
+        stays + (delta - stays) * wave(entries + 1) + stays * wave(entries)
+    }
+
+    #[test]
+    fn the_upper_end_of_a_string_is_where_the_closed_form_says() {
+        for entries in [1, 2, 3, 5, 9, 20] {
+            for (delta, phi, excess) in
+                [(1e-3, 0.0, 0.0), (1e-6, 1e-9, 0.0), (1e-3, 1e-5, 0.02), (0.1, 1e-2, 0.05), (0.4, 0.0, 0.1)]
+            {
+                let t = string(entries, 1.0, phi, excess);
+                // The first `s` at which the last overlap is more than the norm of a vector can be.
+                let (mut low, mut high) = (2.0 + 1e-9, 1e8);
+                for _ in 0..200 {
+                    let middle = f64::midpoint(low, high);
+                    let proven = last_overlap(entries, middle, delta, phi) > 1.0 + 2.0 * excess;
+                    if proven { high = middle } else { low = middle }
+                }
+                let cap = 4.0 * high;
+                let upper = t.upper(top(entries), cap, delta, 1e-13);
+                let story = format!("{entries} entries, delta {delta}, phi {phi}: {upper} for {high}");
+                if high > 2.0 + 1e-6 {
+                    assert!(upper >= high * (1.0 - 1e-12), "{story}");
+                    assert!(upper <= high * (1.0 + 1e-8), "{story}");
+                }
+                // Scaled, the norm is scaled.
+                let scaled =
+                    string(entries, 1e-4, phi * 1e-4, excess).upper(top(entries) * 1e-4, cap * 1e-4, delta, 1e-13);
+                assert!((scaled * 1e4 / upper - 1.0).abs() < 1e-9, "{story}: {scaled} when scaled");
+                // To a coarse precision it is no smaller, and not much larger.
+                let coarse = t.upper(top(entries), cap, delta, 0.01);
+                assert!(coarse >= upper && coarse <= upper / 0.985, "{story}: {coarse} to 1 %");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_proven_by_what_is_no_number_or_no_overlap() {
+        let t = example();
+        assert!(!t.proves_below(1e6, 0.0) && !t.proves_below(1e6, -1.0) && !t.proves_below(1e6, f64::NAN));
+        assert!(!string(3, f64::NAN, 0.0, 0.0).proves_below(1e6, 1e-3));
+        assert!(!Tridiagonal::new(0.0, 0.0).proves_below(1.0, 0.5));
+        // An end that is none, or none yet, is given back.
+        let exact = t.upper(1.0, 50.0, 1e-3, 1e-9);
+        assert!(exact < 50.0);
+        for (low, high) in [(0.0, 50.0), (-1.0, 50.0), (f64::NAN, 50.0), (1.0, f64::INFINITY), (60.0, 50.0)] {
+            assert_eq!(t.upper(low, high, 1e-3, 1e-9), high);
+        }
+        // Nor is what is given made larger, where it is the smallest that is proven.
+        assert_eq!(t.upper(exact * 0.99999, exact, 1e-3, 1e-9).to_bits(), exact.to_bits());
+    }
+
+    /// The roundings of the recurrence are a few units roundoff a row; what is within them proves nothing.
+    #[test]
+    fn overlaps_within_rounding_of_one_prove_nothing() {
+        for rows in [1usize, 10, 1000, 100_000] {
+            let t = string(rows, 0.5, 0.0, 0.0);
+            // At one the first overlap after the start is 2 delta.
+            let rounding = 1e-10 + 16.0 * (rows + 1) as f64 * UNIT_ROUNDOFF;
+            let beyond = |share: f64| {
+                let mut first = Tridiagonal { offdiagonal: vec![0.5], ..t.clone() };
+                first.offdiagonal.extend(std::iter::repeat_n(1e6, rows - 1));
+                first.proves_below(1.0, 0.5 * (1.0 + share * rounding))
+            };
+            assert!(!beyond(0.999) && beyond(1.001), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn an_upper_end_to_no_precision_comes_to_an_end() {
+        let t = example();
+        let (exact, fine) = (t.upper(1.0, 50.0, 1e-3, 0.0), t.upper(1.0, 50.0, 1e-3, 1e-12));
+        assert!(exact <= fine && exact >= fine * (1.0 - 2e-12), "{exact} {fine}");
+    }
 }
