@@ -264,7 +264,7 @@ fn extent(x: f64, lower: f64, upper: f64) -> f64 {
 
 fn attack_steps(network: &Network) -> usize {
     // Four descents, each step a pass forwards and one backwards.
-    let affordable = ATTACK_WORK / (8.0 * network.multiply_adds() as f64 + 1.0);
+    let affordable = ATTACK_WORK / (8.0 * network.multiply_adds() as f64);
     (affordable as usize).clamp(FEWEST_ATTACK_STEPS, ATTACK_STEPS)
 }
 
@@ -316,7 +316,12 @@ impl Search {
 
     /// The least radius known to be beyond this stretch's evaluator.
     fn high(&self) -> f64 {
-        self.points.iter().map(|(epsilon, quotient)| epsilon.max(*quotient)).fold(self.ceiling, f64::min)
+        self.refused().min(self.ceiling)
+    }
+
+    /// The same, as far as evaluations say.
+    fn refused(&self) -> f64 {
+        self.points.iter().map(|(epsilon, quotient)| epsilon.max(*quotient)).fold(f64::INFINITY, f64::min)
     }
 
     /// Whether all is certified that can be of interest, or nothing at all can be.
@@ -375,11 +380,13 @@ impl Search {
             };
             return guess.min(most);
         };
+        // Where quotients tell nothing but on which side it is: far away, but not beyond what is known of the other side.
+        let halfway = |other: f64| epsilon.sqrt() * other.sqrt();
         if quotient == 0.0 {
-            return self.low().max(epsilon / GROWTH);
+            return (epsilon / GROWTH).max(halfway(self.low()));
         }
         if quotient == f64::INFINITY {
-            return (epsilon * GROWTH).min(most);
+            return (epsilon * GROWTH).min(halfway(self.refused())).min(most);
         }
         // The nearest evaluations on both sides of the one that is looked for, where epsilon and quotient are the same.
         let usable = || self.points.iter().filter(|(_, q)| *q > 0.0 && q.is_finite());
@@ -390,24 +397,21 @@ impl Search {
             _ => (epsilon * quotient).sqrt(),
         };
         // Inside the bracket, and not at its ends, which say nothing new; but for the largest radius of interest, where
-        // nothing was evaluated yet if the bracket goes beyond it.
+        // nothing was evaluated yet if the bracket goes beyond it. An evaluation with a quotient that is neither zero nor
+        // infinite made the bracket, and the search would have ended if there were nothing between its ends.
         let (low, beyond) = (self.low(), self.high());
         let high = beyond.min(most);
         let inside = |share: f64| low.powf(1.0 - share) * high.powf(share);
-        if low > 0.0 && high.is_finite() && low < high {
-            // Rounding may put the ends of a narrow bracket the other way round: no clamp.
-            guess.max(inside(0.1)).min(if beyond > most { most } else { inside(0.9) }).min(most)
-        } else {
-            guess.min(most)
-        }
+        // Rounding may put the ends of a narrow bracket the other way round: no clamp.
+        guess.max(inside(0.1)).min(if beyond > most { most } else { inside(0.9) }).min(most)
     }
 
+    /// `empty` is the result where nothing is certified.
     fn result(self, empty: Radius, adversarial: Option<Adversarial>) -> Radius {
         let (radius, evaluations) = (self.low(), self.evaluations);
         let failure_probability = self.failure_probability;
         let Some(best) = self.best else {
-            let termination = RadiusTermination::Zero(ZeroRadius::Tied);
-            return Radius { termination, adversarial, evaluations, ..empty };
+            return Radius { adversarial, evaluations, ..empty };
         };
         let distance = adversarial.as_ref().map_or(f64::INFINITY, |a| a.distance);
         // An input of another class inside the radius would prove it wrong: unlucky start vectors, or an error of ours.
@@ -604,6 +608,29 @@ mod tests {
                     let found = search.low();
                     assert!(found <= scale && found >= scale * (1.0 - 1e-3), "{found} for {scale}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn quotients_of_zero_and_infinity_do_not_lead_astray() {
+        // Nothing moves in small balls, and nothing is certified in large ones.
+        for root in [1e-6, 1.0, 40.0, 1e9] {
+            for attack in [None, Some(attacked(100.0 * root))] {
+                let quotient = |epsilon: f64| match epsilon / root {
+                    x if x < 0.3 => f64::INFINITY,
+                    x if x > 4.0 => 0.0,
+                    x => root / x,
+                };
+                let mut search = Search::new(f64::INFINITY, attack.as_ref());
+                let (mut evaluations, mut epsilon) = (0, search.next());
+                while !learn(&mut search, epsilon, quotient(epsilon), 1e-3) {
+                    evaluations += 1;
+                    assert!(evaluations < 24, "{root}: {:?}", search.points);
+                    epsilon = search.next();
+                    assert!(epsilon > 0.0 && epsilon.is_finite(), "{root}: {:?}", search.points);
+                }
+                assert!(search.low() <= root && search.low() >= root * (1.0 - 1e-3), "{root}: {:?}", search.points);
             }
         }
     }
