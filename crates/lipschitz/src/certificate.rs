@@ -595,13 +595,20 @@ mod tests {
         let asked = |guarantee| of_operator(&operator, &NormOptions { guarantee, ..NormOptions::default() }).guarantee;
         assert_eq!(asked(GuaranteeRequest::Auto), GuaranteeRequest::Deterministic);
         assert_eq!(asked(GuaranteeRequest::Probabilistic), GuaranteeRequest::Probabilistic);
-        // Forming a square of side n takes n products and n^3 multiply-adds: 700 is about the most.
-        for (n, formed) in [(300, true), (500, true), (1100, false)] {
-            let maps = vec![vec![vec![1.0; n]; n]];
+        // Of a short and long one, it takes as many products as it has rows, and half its rows times all its entries.
+        for (short, long, formed) in [
+            (300, 300, true),
+            (600, 600, true),
+            (700, 700, false),
+            (1100, 1100, false),
+            (120, 20_000, true),
+            (130, 20_000, false),
+        ] {
+            let maps = vec![vec![vec![1.0; long]; short]];
             let example = Example { maps, centres: vec![], deltas: vec![] };
             let increments = example.increments();
             let operator = Scaled::new(&increments, 1.0, &[], &mut ws).unwrap();
-            assert_eq!(is_formed(&operator), formed, "{n}");
+            assert_eq!(is_formed(&operator), formed, "{short} x {long}");
             let asked = NormOptions::default();
             assert_eq!(of_operator(&operator, &asked).guarantee == GuaranteeRequest::Deterministic, formed);
         }

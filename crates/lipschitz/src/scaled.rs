@@ -90,11 +90,8 @@ impl<'a> Scaled<'a> {
             let ratios: Vec<f64> = next.iter().zip(&x).map(|(&n, &x)| rounding::div_up(n, x)).collect();
             let ratio = rounding::max_or_infinite(&ratios);
             best = best.min(ratio);
-            // Positive again, whatever vanished, and of the size of one.
+            // Positive again, whatever vanished or was no number, and of the size of one.
             let largest = rounding::max_or_infinite(&next);
-            if !(largest > 0.0 && largest.is_finite()) {
-                break;
-            }
             x = next.into_iter().map(|n| (n / largest).max(1e-6)).collect();
         }
         rounding::sqrt_up(best)
@@ -345,6 +342,82 @@ mod tests {
         }
         // Beyond what norms may lose there is no operator.
         assert!(lost(1.0, 1e120, &mut ws).is_none() && lost(1e-120, 1.0, &mut ws).is_none());
+    }
+
+    /// The norm of magnitudes is as near where all coefficients are small.
+    #[test]
+    fn the_norm_of_magnitudes_does_not_depend_on_the_scale() {
+        let mut ws = Workspace::new();
+        let mut norm = |scale: f64| {
+            let mut example = Example::new();
+            example.maps.iter_mut().flatten().flatten().for_each(|a| *a *= scale);
+            Scaled::new(&example.increments(), 1.0, &[Some(1.0); 6], &mut ws).unwrap().abs_norm() / scale
+        };
+        // Only the paths that go through one map alone are left where maps are small.
+        let (small, smaller) = (norm(1e-8), norm(1e-12));
+        assert!((small / smaller - 1.0).abs() < 1e-3, "{small} {smaller}");
+        let mut blocks = Example::new();
+        blocks.maps.iter_mut().flatten().flatten().for_each(|a| *a *= 1e-12);
+        let columns: Vec<Vec<f64>> = blocks
+            .columns()
+            .iter()
+            .map(|c| {
+                let deltas = blocks.deltas.iter().flatten().filter(|d| **d > 0.0);
+                let scales = [1.0, 1.0].into_iter().chain(deltas.copied());
+                c.iter().zip(scales).map(|(c, s)| c.abs() * s).collect()
+            })
+            .collect();
+        let exact = norm_of_columns(&columns) / 1e-12;
+        assert!(smaller >= exact * (1.0 - 1e-9) && smaller <= exact * 1.05, "{smaller} for {exact}");
+    }
+
+    /// Every product of a pass loses a little, and so does every step at its end, which the steps behind it carry on:
+    /// forwards to the rows, backwards to the columns, by the magnitudes of all coefficients.
+    #[test]
+    fn losses_are_carried_through_the_network() {
+        let (example, mut ws) = (Example::new(), Workspace::new());
+        let increments = example.increments();
+        let weights = [2.0, 0.5, 1.0, 4.0, 0.25, 1.0];
+        let operator = Scaled::new(&increments, 0.5, &weights.map(Some), &mut ws).unwrap();
+        // In units of what one number loses.
+        let mut of_units = increments.units.iter().zip(weights);
+        let (mut z, mut rows): (Vec<f64>, Vec<f64>) = (vec![1.0; 3], Vec::new());
+        for (k, map) in example.maps.iter().enumerate() {
+            z = map.iter().map(|row| row.iter().zip(&z).map(|(a, z)| a.abs() * z).sum::<f64>() + 1.0).collect();
+            let units = example.deltas.get(k).map_or(0, Vec::len);
+            for i in 0..units {
+                let dv = z[i];
+                z[i] *= example.centres[k][i];
+                if example.deltas[k][i] > 0.0 {
+                    let (unit, weight) = of_units.next().unwrap();
+                    rows.push(dv * unit.delta * weight + 1.0);
+                    z[i] += 1.0;
+                }
+            }
+            z.iter_mut().for_each(|z| *z += 1.0);
+        }
+        rows.extend(z);
+        let mut of_units = increments.units.iter().zip(weights).rev();
+        let (mut g, mut columns) = (vec![0.0; 2], Vec::new());
+        for (k, map) in example.maps.iter().enumerate().rev() {
+            let units = example.deltas.get(k).map_or(0, Vec::len);
+            for i in (0..units).rev() {
+                let at = g[i];
+                g[i] *= example.centres[k][i];
+                if example.deltas[k][i] > 0.0 {
+                    let (_, weight) = of_units.next().unwrap();
+                    columns.push(at / weight + 1.0);
+                    g[i] += 1.0;
+                }
+            }
+            g.iter_mut().for_each(|g| *g += 1.0);
+            g = (0..map[0].len()).map(|j| map.iter().zip(&g).map(|(r, g)| r[j].abs() * g).sum::<f64>() + 1.0).collect();
+        }
+        columns.extend(g.iter().map(|g| g / 0.5 + 1.0));
+        let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let exact = 2.0 * LOST * (norm(&rows) + norm(&columns));
+        assert!(operator.lost() >= exact * (1.0 - 1e-9), "{:e} for {exact:e}", operator.lost());
+        assert!(operator.lost() <= exact * (1.0 + 1e-9), "{:e} for {exact:e}", operator.lost());
     }
 
     #[test]

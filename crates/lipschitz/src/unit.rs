@@ -261,7 +261,7 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
             } else {
                 0.0
             };
-            let upper = if high >= 0.0 || deviation.is_infinite() {
+            let upper = if high >= 0.0 {
                 1.0
             } else {
                 let reach = add_up(high, deviation);
@@ -566,6 +566,7 @@ mod tests {
             (Unit::Clip { low: -infinity, high: 2.0 }, -1e9, 1e6, 1.0),
             (Unit::Clip { low: 2.0, high: infinity }, 3.0, 0.9, 1.0),
             (Unit::Clip { low: 2.0, high: infinity }, 1e9, 1e6, 1.0),
+            (Unit::Clip { low: -infinity, high: infinity }, 1.0, infinity, 1.0),
         ] {
             for kind in [Kind::Centred, Kind::Uniform] {
                 assert_eq!(unit.slopes(at(y0, deviation), kind), Slope { low: slope, high: slope }, "{unit:?} {y0}");
@@ -652,5 +653,7 @@ mod tests {
             let centred = Unit::Relu.slopes(y, Kind::Centred);
             assert_eq!((centred.low, centred.high), (0.0, 1.0), "{y:?}");
         }
+        // Nor does a ball of no size around a kink, which stands for arbitrarily small ones.
+        assert_eq!(Unit::Relu.slopes(at(0.0, 0.0), Kind::Centred).high, 1.0);
     }
 }

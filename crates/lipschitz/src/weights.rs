@@ -144,3 +144,115 @@ fn copy(bundle: &Bundle, ws: &mut Workspace) -> Bundle {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Quiet, example::Example};
+
+    const EFFORT: Effort = Effort { rank: 4, steps: 300, tolerance: 1e-7 };
+
+    fn searched(example: &Example, effort: Effort, from: Option<&Search>) -> Search {
+        search(&example.increments(), effort, 5, from, &Quiet, &mut Workspace::new()).unwrap()
+    }
+
+    /// The same functions in other units.
+    fn scaled(scale: f64) -> Example {
+        let mut example = Example::new();
+        example.maps[2].iter_mut().flatten().for_each(|a| *a *= scale);
+        example
+    }
+
+    #[test]
+    fn the_value_of_separate_channels_is_their_largest_constant() {
+        for (factors, exact) in [
+            (vec![vec![2.0], vec![-3.0]], 6.0),
+            (vec![vec![2.0, 0.5], vec![0.5, 3.0], vec![2.0, 2.0]], 3.0),
+            (vec![vec![1e-6, 1.0], vec![1e-3, 2.0]], 2.0),
+        ] {
+            let found = searched(&Example::channels(&factors), EFFORT, None);
+            assert!((found.value / exact - 1.0).abs() < 1e-4, "{} for {exact}", found.value);
+        }
+    }
+
+    /// The dual's value is at least what any input and any errors within their bounds attain, here those that are found by
+    /// looking at many of them.
+    #[test]
+    fn the_value_is_not_below_what_errors_attain() {
+        let example = Example::new();
+        let found = searched(&example, EFFORT, None);
+        let increments = example.increments();
+        let mut best: f64 = 0.0;
+        for seed in 0..400 {
+            let mut dx = start::gaussian(&[true; 3], seed, 9);
+            for _ in 0..30 {
+                // Errors that go along with what reaches the output, one unit after the other.
+                let mut e = vec![0.0; 6];
+                for u in 0..6 {
+                    let dv = example.product(&dx, &e).1[u];
+                    let sizes = [1.0, -1.0].map(|sign| {
+                        let mut e = e.clone();
+                        e[u] = sign * increments.units[u].delta * dv;
+                        (norm(&example.product(&dx, &e).0), e)
+                    });
+                    e = if sizes[0].0 > sizes[1].0 { sizes[0].1.clone() } else { sizes[1].1.clone() };
+                }
+                let ratio = norm(&example.product(&dx, &e).0) / norm(&dx);
+                best = best.max(ratio);
+                dx.iter_mut().zip(start::gaussian(&[true; 3], seed + 1000, 3)).for_each(|(x, g)| *x += 0.1 * g);
+            }
+        }
+        assert!(found.value >= best * (1.0 - 1e-3) && found.value <= best * 1.3, "{} for {best}", found.value);
+    }
+
+    #[test]
+    fn a_search_ends_when_its_value_does_not_change() {
+        let quick = searched(&scaled(1.0), Effort { tolerance: 1e-2, ..EFFORT }, None);
+        let fine = searched(&scaled(1.0), EFFORT, None);
+        assert!(quick.steps >= 5 && quick.steps < fine.steps && fine.steps < 300, "{} {}", quick.steps, fine.steps);
+        assert!((quick.value / fine.value - 1.0).abs() < 0.05);
+        // In other units it takes the same steps.
+        for scale in [1e-9, 1e9] {
+            let other = searched(&scaled(scale), EFFORT, None);
+            assert!(other.steps.abs_diff(fine.steps) <= 1, "{} {}", other.steps, fine.steps);
+            assert!((other.value / scale / fine.value - 1.0).abs() < 1e-6);
+        }
+        assert_eq!(searched(&scaled(1.0), Effort { steps: 7, tolerance: 0.0, ..EFFORT }, None).steps, 7);
+    }
+
+    #[test]
+    fn a_search_goes_on_from_an_earlier_one_of_the_same_network() {
+        let done = searched(&Example::new(), EFFORT, None);
+        let once = Effort { steps: 1, ..EFFORT };
+        let again = searched(&Example::new(), once, Some(&done));
+        assert!((again.value / done.value - 1.0).abs() < 1e-5, "{} after {}", again.value, done.value);
+        assert!(searched(&Example::new(), once, None).value < done.value * 0.9, "one step finds little");
+        // Another rank, another input, other units: what does not fit is begun anew.
+        for other in [Example::channels(&vec![vec![1.0; 4]; 2]), Example::channels(&vec![vec![1.0; 3]; 2])] {
+            for effort in [EFFORT, Effort { rank: 3, ..EFFORT }] {
+                let found = searched(&other, effort, Some(&done));
+                assert!((found.value - 1.0).abs() < 1e-4, "{}", found.value);
+                let found = searched(&Example::new(), effort, Some(&searched(&other, EFFORT, None)));
+                assert!((found.value / done.value - 1.0).abs() < 1e-4, "{}", found.value);
+            }
+        }
+    }
+
+    #[test]
+    fn what_reaches_no_output_has_the_value_zero() {
+        let mut example = Example::new();
+        example.maps[2].iter_mut().flatten().for_each(|a| *a = 0.0);
+        let found = searched(&example, EFFORT, None);
+        assert_eq!((found.value, found.steps), (0.0, 1));
+    }
+
+    #[test]
+    fn errors_are_aligned_with_the_adjoint() {
+        let mut at = [3.0, 4.0];
+        align(&mut at, &[0.0, -2.0], 0.5);
+        assert_eq!(at, [0.0, -2.5]);
+        let mut at = [3.0, 4.0];
+        align(&mut at, &[0.0, 0.0], 0.5);
+        assert_eq!(at, [0.0, 0.0]);
+    }
+}
