@@ -613,4 +613,80 @@ mod tests {
             assert_eq!(of_operator(&operator, &asked).guarantee == GuaranteeRequest::Deterministic, formed);
         }
     }
+
+    const FAILURE: f64 = 1e-3;
+
+    fn probabilistic() -> NormOptions {
+        NormOptions {
+            guarantee: GuaranteeRequest::Probabilistic,
+            failure_probability: FAILURE,
+            ..NormOptions::default()
+        }
+    }
+
+    /// Every norm that is taken has the same share of the failure probability, and all of them together no more than all.
+    #[test]
+    fn norms_share_the_failure_probability() {
+        let mut taken = [0; 5];
+        for seed in 1..20 {
+            let inc = increments(&network(seed));
+            for tolerance in [1e-4, 2e-2] {
+                let plan = Plan { effort: Effort { rank: 4, steps: 30, tolerance: 1e-3 }, tries: 3, tolerance };
+                let mut ws = Workspace::new();
+                let found = certify(&inc, &plan, 1.0, &probabilistic(), &mut None, &crate::Quiet, &mut ws).unwrap();
+                let shares = found.failure_probability / (FAILURE / 4.0);
+                assert!(
+                    (shares - shares.round()).abs() < 1e-9 && (1.0..4.5).contains(&shares),
+                    "seed {seed}: {shares}"
+                );
+                taken[shares.round() as usize] += 1;
+            }
+        }
+        assert!(taken[1] + taken[2] > 5 && taken[2] + taken[3] + taken[4] > 5, "{taken:?}");
+        // Of an affine network there is one norm, or two where the first is far from one; the first counts even then.
+        let plan = Plan { effort: Effort { rank: 2, steps: 10, tolerance: 1e-3 }, tries: 3, tolerance: 1e-4 };
+        for (scale, norms) in [(1.0, 1.0), (1e-6, 1.0), (1e20, 2.0), (1e-20, 2.0)] {
+            let maps = vec![vec![vec![scale, 2.0 * scale], vec![-scale, 0.5 * scale], vec![0.0, scale]]];
+            let example = Example { maps, centres: vec![], deltas: vec![] };
+            let mut ws = Workspace::new();
+            let certified = |room: f64, ws: &mut Workspace| {
+                certify(&example.increments(), &plan, room, &probabilistic(), &mut None, &crate::Quiet, ws).unwrap()
+            };
+            let found = certified(1.0, &mut ws);
+            assert!((found.failure_probability / (FAILURE / 2.0) - norms).abs() < 1e-9, "{scale}: {found:?}");
+            // Taken larger, the norm is larger by as much.
+            let more = certified(1.25, &mut ws).upper / found.upper;
+            assert!((more - 1.25).abs() < 1e-12, "{scale}: {more}");
+        }
+        let zero = Example { maps: vec![vec![vec![0.0; 2]; 2]], centres: vec![], deltas: vec![] };
+        let mut ws = Workspace::new();
+        let found =
+            certify(&zero.increments(), &plan, 1.0, &probabilistic(), &mut None, &crate::Quiet, &mut ws).unwrap();
+        assert_eq!(found.failure_probability, 0.0);
+    }
+
+    /// The optimum over all weights is the value of a search without end, from below; certificates come near it from above.
+    #[test]
+    fn certificates_are_near_the_optimum_over_all_weights() {
+        for seed in 1..8 {
+            let inc = increments(&network(seed));
+            let mut ws = Workspace::new();
+            let endless = Effort { rank: 6, steps: 20_000, tolerance: 0.0 };
+            let optimum = weights::search(&inc, endless, 0, None, &crate::Quiet, &mut ws).unwrap().value;
+            for (effort, tolerance, room) in [
+                (Effort { rank: 4, steps: 400, tolerance: 1e-9 }, 1e-4, 1.002),
+                (Effort { rank: 4, steps: 60, tolerance: 1e-3 }, 1e-3, 1.01),
+                (Effort { rank: 4, steps: 30, tolerance: 1e-1 }, 1e-2, 1.04),
+            ] {
+                let plan = Plan { effort, tries: 3, tolerance };
+                let mut memory = None;
+                let found =
+                    certify(&inc, &plan, 1.0, &NormOptions::default(), &mut memory, &crate::Quiet, &mut ws).unwrap();
+                let excess = found.upper / optimum;
+                assert!(excess >= 1.0 - 1e-6 && excess <= room, "seed {seed}, {effort:?}: {excess}");
+                let memory = memory.unwrap();
+                assert!(memory.steps > 0 && memory.value <= optimum * (1.0 + 1e-6));
+            }
+        }
+    }
 }

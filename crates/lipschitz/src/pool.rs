@@ -342,6 +342,8 @@ mod tests {
             (3, 1, 4, 1, true, 2),
             (2, 1, 4, 1, true, 1),
             (5, 1, 5, 1, true, 2),
+            (3, 2, 4, 1, true, 1),
+            (3, 3, 3, 1, true, 2),
             (1, 1, 1, 0, false, 1),
         ] {
             let g = geometry(size, size, kernel, stride, padding, 1, ceil);

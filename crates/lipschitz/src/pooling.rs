@@ -406,7 +406,10 @@ mod tests {
                                 assert!(e.abs() <= unit.delta * dv.abs() + 1e-13, "seed {seed}, window {i}");
                                 assert!(dv.abs() <= unit.deviation + 1e-13, "seed {seed}, window {i}");
                             }
-                            None => assert!(e.abs() <= 1e-13, "seed {seed}, window {i}: {e}"),
+                            None => {
+                                assert!(join.centre != 0.0, "a join that does nothing is left out");
+                                assert!(e.abs() <= 1e-13, "seed {seed}, window {i}: {e}");
+                            }
                         }
                         (run, run_after) = (run.max(member), run_after.max(member_after));
                     }
@@ -437,27 +440,48 @@ mod tests {
         assert!(uncertain > 1000 && skipped > 100, "{uncertain} {skipped}");
     }
 
-    /// `|d(m - max(a, b))|` in closed form: the join before is undone with its centre, and its error counts with its share.
+    /// `|d(m - max(a, b, ...))|` in closed form: the joins before, one after the other, with their centres, and the error of
+    /// each with what the later ones leave of it.
     #[test]
-    fn a_third_element_is_compared_by_paths_through_the_second() {
-        let pool = pool(3, &[&[0, 1, 2]]);
-        let matrix: Matrix = vec![vec![1.0, 0.5], vec![0.9, 0.6], vec![0.8, 0.65]];
+    fn later_elements_are_compared_by_paths_through_the_earlier_ones() {
+        let pool = pool(4, &[&[0, 1, 2, 3]]);
+        let matrix: Matrix = vec![vec![1.0, 0.5], vec![0.9, 0.6], vec![0.8, 0.65], vec![0.5, 0.95]];
         let net = network(Some(&matrix), &pool);
         let (x, epsilon) = ([1.0, 1.0], 0.5);
-        // 1.5, 1.5 and 1.45: the first two are tied, so that their slope may be anything from zero to one.
+        // 1.5, 1.5, 1.45 and 1.45: none is certain.
         let walked = around(&net, &x, epsilon, None, true);
         let (winners, _, joins) = joins(&walked);
-        assert_eq!(winners.len(), 1);
-        let (first, second, third) = (winners[0] as usize, joins[0].member as usize, joins[1].member as usize);
-        assert_eq!((joins.len(), third), (2, 2));
-        let norm = |row: [f64; 2]| (row[0] * row[0] + row[1] * row[1]).sqrt();
-        let [units0, units1] = walked.increments.units[..] else { panic!("two units") };
-        let apart = epsilon * norm([0, 1].map(|i| matrix[second][i] - matrix[first][i]));
-        assert!((units0.deviation / apart - 1.0).abs() < 1e-9, "{units0:?}, {apart}");
-        let c = joins[0].centre;
-        let row = [0, 1].map(|i| matrix[third][i] - (1.0 - c) * matrix[first][i] - c * matrix[second][i]);
-        let exact = epsilon * norm(row) + units0.delta * units0.deviation;
-        assert!((units1.deviation / exact - 1.0).abs() < 1e-9, "{units1:?}, {exact}");
+        let units = &walked.increments.units;
+        assert_eq!((winners.len(), joins.len(), units.len()), (1, 3, 3));
+        let mut run = matrix[winners[0] as usize].clone();
+        let mut errors: Vec<f64> = Vec::new();
+        let mut different = 0;
+        for (join, unit) in joins.iter().zip(units) {
+            let row = &matrix[join.member as usize];
+            let apart = run.iter().zip(row).map(|(r, m)| (m - r) * (m - r)).sum::<f64>().sqrt();
+            let exact = epsilon * apart + errors.iter().sum::<f64>();
+            assert!((unit.deviation / exact - 1.0).abs() < 1e-9, "{unit:?}, {exact}");
+            let c = join.centre;
+            different += usize::from((c - 0.5).abs() > 1e-3);
+            run.iter_mut().zip(row).for_each(|(r, m)| *r += c * (m - *r));
+            errors.iter_mut().for_each(|e| *e *= 1.0 - c);
+            errors.push(unit.delta * unit.deviation);
+        }
+        assert!(different > 0, "{joins:?}");
+    }
+
+    /// The levels of a pool's joins begin above those of the units before it.
+    #[test]
+    fn joins_lie_above_the_units_before_them() {
+        let pool = pool(3, &[&[0, 1, 2], &[1, 2]]);
+        let weight = Tensor::f64(vec![3, 2], vec![1.0, 0.5, 0.5, 1.0, -0.5, 1.0]).unwrap();
+        let layers =
+            vec![linear(&[2], &weight, None).unwrap().0, Layer::Unit(Unit::Relu.into()), Layer::MaxPool(pool.clone())];
+        let net = chain(2, layers, &[3, 3, 2]);
+        let walked = around(&net, &[0.1, 0.1], 5.0, None, false);
+        let levels: Vec<usize> = walked.increments.units.iter().map(|u| u.level).collect();
+        assert_eq!(levels, [1, 1, 1, 2, 3, 2]);
+        assert_eq!(walked.increments.height(), 4);
     }
 
     /// The rounding error of what was pooled: each error once for every window that may have it.
@@ -480,6 +504,10 @@ mod tests {
         let output = step(1e-3, 2e-3, &mut ws);
         near(output.error, root * 3e-3);
         near(output.still_error, root * 2e-3);
+        // The difference of the first two is from -0.22 to 0.02: its slope is anything from zero to one.
+        let flow = Flow { error: 0.06, still_error: 0.0, ..Flow::input(4, 1.0, None) };
+        let found = ball.pool(0, &pool, &flow, &Increments::of(&flow), &mut Ledger::Closed, &Quiet, &mut ws).unwrap();
+        assert!(found.uncertain[0].delta >= 0.5 && found.uncertain[0].delta < 0.5 + 1e-15, "{:?}", found.uncertain);
         // An error of the size of a difference leaves the winner unsure.
         assert!(step(0.04, 0.04, &mut ws).smooth && !step(0.06, 0.06, &mut ws).smooth);
         assert!(!step(0.0501, 0.0501, &mut ws).smooth && step(0.0499, 0.0499, &mut ws).smooth);
