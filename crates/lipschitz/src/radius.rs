@@ -448,7 +448,7 @@ fn secant(a: (f64, f64), b: (f64, f64)) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv2dOptions, NetworkBuilder, Node, conv2d, linear};
+    use crate::{Conv2dOptions, NetworkBuilder, Node, conv2d, example::chain, linear};
 
     fn single(input: Vec<usize>, (layer, shape): (crate::Layer, Vec<usize>)) -> Network {
         let mut builder = NetworkBuilder::new(input).unwrap();
@@ -743,5 +743,152 @@ mod tests {
         assert_eq!((found.radius, found.evaluations), (0.0, 4));
         assert_eq!(found.termination, RadiusTermination::Zero(ZeroRadius::Tied));
         assert_eq!(found.adversarial.unwrap().distance, 2.0);
+    }
+
+    /// Two layers of dense weights, with the same numbers for every seed.
+    fn two_layers(seed: u64, outputs: usize) -> Network {
+        let weight = |rows: usize, cols: usize, stream: u64| {
+            let values = lipbound_spectral::start::gaussian(&vec![true; rows * cols], seed, stream);
+            linear(&[cols], &Tensor::f64(vec![rows, cols], values).unwrap(), None).unwrap().0
+        };
+        let layers = vec![weight(6, 3, 1), crate::Layer::Unit(crate::Unit::Relu.into()), weight(outputs, 6, 2)];
+        chain(3, layers, &[6, 6, outputs])
+    }
+
+    /// Keeps the parts of the work that are reported done.
+    #[derive(Default)]
+    struct Watching(std::sync::Mutex<Vec<f64>>);
+
+    impl lipbound_spectral::Monitor for Watching {}
+
+    impl BoundMonitor for Watching {
+        fn stage(&self, _name: &str, done: usize, of: usize, _epsilon: f64) {
+            self.0.lock().unwrap().push(done as f64 / of as f64);
+        }
+    }
+
+    fn radius(net: &Network, x: &[f64], options: &RadiusOptions) -> Radius {
+        let input = Tensor::f64(vec![x.len()], x.to_vec()).unwrap();
+        certified_radius(net, &input, options, &crate::Quiet, &mut Workspace::new()).unwrap()
+    }
+
+    #[test]
+    fn every_evaluation_may_fail_with_its_share_alone() {
+        const FAILURE: f64 = 1e-3;
+        let mut evaluations = Vec::new();
+        for seed in 0..6 {
+            let net = two_layers(seed, 3);
+            for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
+                let norm = NormOptions {
+                    failure_probability: FAILURE,
+                    guarantee: lipbound_spectral::GuaranteeRequest::Probabilistic,
+                    ..NormOptions::default()
+                };
+                let options = RadiusOptions { method, norm, tolerance: 1e-15, ..options() };
+                let found = radius(&net, &[0.4, -0.3, 0.5], &options);
+                if found.radius == 0.0 {
+                    continue;
+                }
+                let each = found.failure_probability / found.evaluations as f64;
+                let all = FAILURE / (CHEAP_EVALUATIONS + EVALUATIONS) as f64;
+                assert!(each <= all && each >= 0.1 * all, "{each} of {all}: {found:?}");
+                assert!(found.failure_probability <= FAILURE);
+                evaluations.push(found.evaluations);
+            }
+        }
+        assert!(evaluations.iter().all(|&n| n <= CHEAP_EVALUATIONS + EVALUATIONS));
+        assert!(evaluations.len() > 6 && evaluations.iter().any(|&n| n > EVALUATIONS), "{evaluations:?}");
+    }
+
+    #[test]
+    fn certificates_go_on_where_products_end() {
+        let mut farther = 0;
+        for seed in 0..8 {
+            let net = two_layers(seed, 3);
+            let of =
+                |method, tolerance| radius(&net, &[0.4, -0.3, 0.5], &RadiusOptions { method, tolerance, ..options() });
+            let (coarse, fine) = (of(MethodRequest::Certificate, 0.05), of(MethodRequest::Certificate, 1e-4));
+            let products = of(MethodRequest::Layerwise, 1e-4);
+            if fine.radius == 0.0 {
+                continue;
+            }
+            assert_eq!(fine.termination, RadiusTermination::Converged, "{fine:?}");
+            // To a tolerance, and with few evaluations: some of products, some of certificates.
+            assert!(coarse.radius >= fine.radius * 0.94 && fine.radius >= products.radius * 0.999, "seed {seed}");
+            assert!((4..=16).contains(&coarse.evaluations), "{}", coarse.evaluations);
+            assert!((5..=26).contains(&fine.evaluations), "{}", fine.evaluations);
+            assert!((3..=24).contains(&products.evaluations), "{}", products.evaluations);
+            assert!(fine.seconds > 0.0 && fine.evaluations >= coarse.evaluations);
+            farther += usize::from(fine.radius > 1.01 * products.radius);
+            // What is certified is an evaluation's own, at its epsilon or below.
+            let margin = &fine.margins[0];
+            let quotient = margin.margin / margin.lipschitz;
+            assert!(fine.radius <= quotient && fine.binding == Some(margin.class));
+            let attack = fine.adversarial.unwrap();
+            assert!(fine.radius < attack.distance);
+        }
+        assert!(farther > 2, "{farther}");
+    }
+
+    #[test]
+    fn progress_goes_from_the_beginning_to_the_end_and_never_back() {
+        for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
+            for seed in 0..4 {
+                let watching = Watching::default();
+                let input = Tensor::f64(vec![3], vec![0.4, -0.3, 0.5]).unwrap();
+                let options = RadiusOptions { method, tolerance: 1e-6, ..options() };
+                let net = two_layers(seed, 3);
+                let found = certified_radius(&net, &input, &options, &watching, &mut Workspace::new()).unwrap();
+                let parts = watching.0.into_inner().unwrap();
+                assert!(parts.iter().all(|part| (0.0..=1.0).contains(part)), "{parts:?}");
+                assert!(parts.windows(2).all(|pair| pair[0] <= pair[1]), "{parts:?}");
+                if found.evaluations > 6 {
+                    // The second evaluation begins where half of the work of its kind is left.
+                    assert!(parts.iter().any(|&part| part > 0.9), "{parts:?}");
+                    let different =
+                        parts.iter().map(|part| (part * 1e6) as usize).collect::<std::collections::BTreeSet<_>>();
+                    assert!(different.len() > found.evaluations, "{different:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_of_no_margin_have_no_radius() {
+        let weight = Tensor::f64(vec![2, 2], vec![1.0, 0.0, 0.0, 1.0]).unwrap();
+        let net = single(vec![2], linear(&[2], &weight, None).unwrap());
+        for (x, label, reason) in [
+            ([1.0, 1.0], 0, ZeroRadius::Tied),
+            ([1.0, 2.0], 0, ZeroRadius::Misclassified),
+            ([0.0, 0.0], 1, ZeroRadius::Tied),
+        ] {
+            let found = radius(&net, &x, &RadiusOptions { label: Some(label), ..options() });
+            assert_eq!((found.radius, found.termination), (0.0, RadiusTermination::Zero(reason)));
+            let here = found.adversarial.unwrap();
+            assert_eq!((here.point, here.distance, here.class), (x.to_vec(), 0.0, 1 - label));
+            assert_eq!((found.evaluations, found.failure_probability), (0, 0.0));
+        }
+        // In one dimension of the difference: the boundary is where both are the same.
+        let found = radius(&net, &[2.0, 1.0], &RadiusOptions { tolerance: 1e-3, ..options() });
+        let boundary = 0.5f64.sqrt();
+        assert!(found.radius < boundary && found.radius > boundary * 0.998, "{found:?}");
+        assert_eq!((found.label, found.binding, found.guarantee), (0, Some(1), Guarantee::Deterministic));
+        // Up to a maximum below it, in one evaluation where that is the first.
+        for maximum in [0.1, 0.3, 0.7] {
+            let found = radius(&net, &[2.0, 1.0], &RadiusOptions { maximum: Some(maximum), ..options() });
+            assert_eq!((found.radius, found.termination), (maximum, RadiusTermination::Maximum), "{found:?}");
+            assert!(found.evaluations <= if maximum < 0.5 { 4 } else { 12 }, "{found:?}");
+        }
+        // In a box whose corner is nearer than that, to the corner.
+        let ends = [[1.9, 0.9], [2.1, 1.1]].map(|end| Tensor::f64(vec![2], end.to_vec()).unwrap());
+        let [lower, upper] = ends;
+        let found = radius(&net, &[2.0, 1.0], &RadiusOptions { input_box: Some((lower, upper)), ..options() });
+        let corner = 0.1 * 2f64.sqrt();
+        assert!((found.radius / corner - 1.0).abs() < 1e-12 && found.termination == RadiusTermination::Maximum);
+        // Without room, one evaluation says all.
+        let at = Tensor::f64(vec![2], vec![2.0, 1.0]).unwrap();
+        let found = radius(&net, &[2.0, 1.0], &RadiusOptions { input_box: Some((at.clone(), at)), ..options() });
+        assert_eq!((found.radius, found.termination), (0.0, RadiusTermination::Maximum));
+        assert_eq!((found.evaluations, found.margins.len()), (1, 1));
     }
 }
