@@ -53,7 +53,7 @@ impl Certified {
     /// Keeps the smaller constant, and counts both failures.
     fn or(self, other: Self) -> Self {
         let failure_probability = rounding::add_up(self.failure_probability, other.failure_probability);
-        Self { failure_probability, ..if other.upper < self.upper { other } else { self } }
+        Self { failure_probability, ..if self.upper <= other.upper { self } else { other } }
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn certify(
         let attempt = |kappa| Attempt { increments, height, kappa, weights: vec![None; increments.units.len()] };
         let options = NormOptions { failure_probability: options.failure_probability / 2.0, ..*options };
         let first = attempt(1.0).certify(room, &options, monitor, ws)?;
-        if NEAR_ONE.contains(&first.norm) || !(first.norm > 0.0 && first.norm.is_finite()) {
+        if NEAR_ONE.contains(&first.norm) || !(f64::MIN_POSITIVE..=f64::MAX).contains(&first.norm) {
             return Ok(first.certified);
         }
         // Far from one, numbers near the ends of their range would decide.
@@ -642,6 +642,27 @@ mod tests {
                 taken[shares.round() as usize] += 1;
             }
         }
+        // A search that has converged mostly needs one norm; so does one that is far from it, which more of them would not help.
+        let (mut once, mut far) = (0, 0);
+        for seed in 1..20 {
+            let inc = increments(&network(seed));
+            let plan = |steps| Plan { effort: Effort { rank: 4, steps, tolerance: 1e-9 }, tries: 3, tolerance: 1e-2 };
+            let options = NormOptions { seed, ..probabilistic() };
+            let mut ws = Workspace::new();
+            let mut shares = |increments: &Increments, steps: usize| {
+                let found =
+                    certify(increments, &plan(steps), 1.0, &options, &mut None, &crate::Quiet, &mut ws).unwrap();
+                (found.failure_probability / (FAILURE / 4.0), found.claim.unwrap().sigma)
+            };
+            let (converged, _) = shares(&inc, 400);
+            once += usize::from((converged - 1.0).abs() < 1e-9);
+            let (begun, sigma) = shares(&inc, 1);
+            if sigma > 1.5 {
+                far += 1;
+                assert!((begun - 1.0).abs() < 1e-9, "seed {seed}: {begun} norms for {sigma}");
+            }
+        }
+        assert!(once > 10 && far > 3, "{once} {far}");
         assert!(taken[1] + taken[2] > 5 && taken[2] + taken[3] + taken[4] > 5, "{taken:?}");
         // Of an affine network there is one norm, or two where the first is far from one; the first counts even then.
         let plan = Plan { effort: Effort { rank: 2, steps: 10, tolerance: 1e-3 }, tries: 3, tolerance: 1e-4 };

@@ -385,13 +385,13 @@ mod tests {
         for (k, map) in example.maps.iter().enumerate() {
             z = map.iter().map(|row| row.iter().zip(&z).map(|(a, z)| a.abs() * z).sum::<f64>() + 1.0).collect();
             let units = example.deltas.get(k).map_or(0, Vec::len);
-            for i in 0..units {
-                let dv = z[i];
-                z[i] *= example.centres[k][i];
+            for (i, z) in z.iter_mut().enumerate().take(units) {
+                let dv = *z;
+                *z *= example.centres[k][i];
                 if example.deltas[k][i] > 0.0 {
                     let (unit, weight) = of_units.next().unwrap();
                     rows.push(dv * unit.delta * weight + 1.0);
-                    z[i] += 1.0;
+                    *z += 1.0;
                 }
             }
             z.iter_mut().for_each(|z| *z += 1.0);

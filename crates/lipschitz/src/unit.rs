@@ -155,7 +155,7 @@ impl Unit {
         }
     }
 
-    /// The slope at `y`; at a kink that of either side.
+    /// The slope at `y`; at a kink that below it for a ReLU, and zero for a clip, as frameworks have it.
     #[must_use]
     pub fn slope_at(self, y: f64) -> f64 {
         match self {
@@ -256,7 +256,7 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
             // NaN takes the loose branch in both.
             let lower = if low >= 0.0 && low >= deviation {
                 1.0
-            } else if low >= 0.0 && deviation > 0.0 {
+            } else if low >= 0.0 && deviation >= 0.0 {
                 div_down(low, deviation).clamp(0.0, 1.0)
             } else {
                 0.0
@@ -267,7 +267,7 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
                 let reach = add_up(high, deviation);
                 if reach <= 0.0 {
                     0.0
-                } else if reach < deviation {
+                } else if reach <= deviation {
                     div_up(reach, deviation).clamp(0.0, 1.0)
                 } else {
                     1.0
@@ -297,7 +297,7 @@ fn clip_slopes(a: f64, b: f64, y: PreActivation, kind: Kind) -> Slope {
     // is none proves nothing, here and below: comparisons with it are false and take the loose branch.
     let above_a = if a == f64::NEG_INFINITY { f64::INFINITY } else { add_down(p, -a) };
     let below_b = if b == f64::INFINITY { f64::INFINITY } else { add_down(b, -q) };
-    let inside = if above_a < below_b { above_a } else { below_b };
+    let inside = above_a.min(below_b);
     let stays_below = add_up(q, d) <= a;
     let stays_above = add_down(p, -d) >= b;
     match kind {
@@ -309,16 +309,16 @@ fn clip_slopes(a: f64, b: f64, y: PreActivation, kind: Kind) -> Slope {
         Kind::Centred => {
             let low = if above_a >= d && below_b >= d {
                 1.0
-            } else if above_a > 0.0 && below_b > 0.0 && d > 0.0 {
+            } else if above_a >= 0.0 && below_b >= 0.0 && d >= 0.0 {
                 div_down(inside, d).clamp(0.0, 1.0)
             } else {
                 0.0
             };
             let high = if stays_below || stays_above {
                 0.0
-            } else if q < a {
+            } else if q <= a {
                 reaching_slope(add_down(a, -q), d, add_up(b, -q))
-            } else if p > b {
+            } else if p >= b {
                 reaching_slope(add_down(p, -b), d, add_up(p, -a))
             } else {
                 1.0
@@ -331,12 +331,8 @@ fn clip_slopes(a: f64, b: f64, y: PreActivation, kind: Kind) -> Slope {
 /// `1 - distance / min(deviation, far)`, rounded up: the largest secant slope from a constant piece whose near kink is
 /// at least `distance` away and whose far kink at most `far`.
 fn reaching_slope(distance: f64, deviation: f64, far: f64) -> f64 {
-    let reach = deviation.min(far);
-    if distance > 0.0 && reach.is_finite() && reach > 0.0 {
-        add_up(1.0, -div_down(distance, reach)).clamp(0.0, 1.0)
-    } else {
-        1.0
-    }
+    let slope = add_up(1.0, -div_down(distance, deviation.min(far)));
+    if slope.is_nan() { 1.0 } else { slope.clamp(0.0, 1.0) }
 }
 
 #[cfg(test)]
@@ -538,6 +534,9 @@ mod tests {
                 }
             }
         }
+        // At kinks, what PyTorch takes for ReLU, leaky ReLU and hard tanh.
+        let at_kinks = [(Unit::Relu, 0.0), (LEAKY, 0.0), (CLIP, 0.25), (CLIP, 2.0)].map(|(unit, y)| unit.slope_at(y));
+        assert_eq!(at_kinks, [0.0, -3.0, 0.0, 0.0]);
         for (low, high, magnitude) in [(-2.0, 1.0, 2.0), (-1.0, 2.0, 2.0), (0.0, 0.0, 0.0), (-3.0, -1.0, 3.0)] {
             assert_eq!(Slope { low, high }.magnitude(), magnitude);
             assert_eq!(Slope { low, high }.is_exact(), low == high);
