@@ -412,7 +412,7 @@ impl Search<'_> {
 mod tests {
     use std::sync::Mutex;
 
-    use lipbound_operators::{Dense, Diagonal};
+    use lipbound_operators::{Conv2d, ConvShape, Dense, Diagonal};
 
     use super::*;
     use crate::Silent;
@@ -603,15 +603,24 @@ mod tests {
     /// A search for the norm of a small matrix, with so much time left.
     fn with_search<R>(seconds: Option<u64>, threads: usize, ask: impl FnOnce(&mut Search<'_>) -> R) -> R {
         let operator = Dense::<f64>::new(3, 2, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0].into());
+        search_of(&operator, seconds, threads, ask)
+    }
+
+    fn search_of<R>(
+        operator: &dyn LinearOperator,
+        seconds: Option<u64>,
+        threads: usize,
+        ask: impl FnOnce(&mut Search<'_>) -> R,
+    ) -> R {
         let mut ws = Workspace::with_threads(Threads::new(threads).unwrap());
         let options = NormOptions::default();
         let mut search = Search {
-            operator: &operator,
+            operator,
             options: &options,
             monitor: &Silent,
             deadline: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
-            support: Support::of(&operator),
-            caps: Caps::new(&operator, &mut ws),
+            support: Support::of(operator),
+            caps: Caps::new(operator, &mut ws),
             ws: &mut ws,
         };
         ask(&mut search)
@@ -633,6 +642,69 @@ mod tests {
         // Forming six numbers and factoring two rows takes some work.
         let work = with_search(None, 1, |search| search.gram_work());
         assert!((6.0..1000.0).contains(&work), "{work}");
+    }
+
+    /// What is known without iterating comes near the norm where a convolution says more than its rows and columns do.
+    #[test]
+    fn caps_are_improved_by_the_symbol_of_a_convolution() {
+        let mut by_symbol = 0;
+        for seed in 0..12 {
+            let shape = ConvShape {
+                in_channels: 2,
+                in_height: 9,
+                in_width: 8,
+                out_channels: 3,
+                kernel: [3, 3],
+                stride: [1, 1],
+                padding: [1; 4],
+                dilation: [1, 1],
+                groups: 1,
+            };
+            let mut weights = start::gaussian(&vec![true; shape.weight_len()], seed, 4);
+            if seed % 4 == 3 {
+                // Of one sign the magnitudes are the operator, and their iteration is as near as the symbol.
+                weights.iter_mut().for_each(|w| *w = w.abs());
+            }
+            let conv = Conv2d::new(shape, weights.into()).unwrap();
+            let exact = bracket(&conv, &NormOptions::default());
+            assert!(exact.method == Method::Cholesky && exact.upper / exact.lower < 1.0 + 1e-9);
+            let (before, after, method) = search_of(&conv, None, 2, |search| {
+                let before = search.caps.cap;
+                search.improve_caps().unwrap();
+                (before, search.caps.cap, search.caps.method)
+            });
+            assert!(before >= exact.lower && after >= exact.lower, "seed {seed}");
+            assert!(after <= before && after <= exact.upper * 1.15, "seed {seed}: {after} for {exact:?}");
+            by_symbol += usize::from(method == Method::Fourier);
+            // Without time it is what it was, or what the iteration still found.
+            let late = search_of(&conv, Some(0), 2, |search| {
+                search.improve_caps().unwrap();
+                search.caps.method
+            });
+            assert_ne!(late, Method::Fourier);
+        }
+        assert!(by_symbol >= 6, "{by_symbol}");
+    }
+
+    /// Where the direct method has no time, a deterministic end is a cap, with a lower end beside it.
+    #[test]
+    fn a_deterministic_end_without_time_is_a_cap() {
+        for seed in 0..6 {
+            let operator = Recorder::new(30, 20, seed, 1.0);
+            let exact = bracket(&operator, &NormOptions::default());
+            let late = search_of(&operator, Some(0), 1, |search| search.deterministic().unwrap());
+            assert!(late.upper >= exact.lower && late.lower <= exact.upper, "{late:?} {exact:?}");
+            assert!(late.method != Method::Cholesky && late.guarantee == Guarantee::Deterministic, "{late:?}");
+            assert_eq!(late.termination, Termination::TimeLimit);
+            let direct = search_of(&operator, None, 1, |search| search.deterministic().unwrap());
+            assert_eq!(direct.method, Method::Cholesky);
+            assert!(direct.lower <= exact.upper && direct.upper >= exact.lower && direct.upper <= exact.upper * 1.001);
+            // The lower end alone, under a cap: its start vector is nothing that an upper end rests on.
+            let under = search_of(&operator, None, 1, |search| search.by_lanczos(false).unwrap());
+            assert!(under.lower <= exact.upper && under.lower >= exact.lower * 0.98, "{under:?} {exact:?}");
+            assert!(under.upper >= exact.lower && under.steps <= LOWER_END_STEPS, "{under:?}");
+            assert_eq!((under.guarantee, under.failure_probability), (Guarantee::Deterministic, 0.0));
+        }
     }
 
     #[test]
