@@ -528,6 +528,9 @@ mod tests {
             let steps = [1e-20, 1.0, 1e20].map(|scale| {
                 let operator = Recorder::new(60, 50, 1, scale);
                 let norm = bracket(&operator, &probabilistic(p));
+                // Small as the probability may be, the overlaps that follow from it are far above rounding.
+                assert!(norm.method == Method::Lanczos && norm.upper <= norm.lower * 1.005, "{p}: {norm:?}");
+                assert!(matches!(norm.termination, Termination::Converged | Termination::Complete), "{p}: {norm:?}");
                 (norm.steps, operator.taken().len(), (norm.upper / scale * 1e9).round())
             });
             assert_eq!(steps[0], steps[1], "{p}");
@@ -601,14 +604,14 @@ mod tests {
     }
 
     /// A search for the norm of a small matrix, with so much time left.
-    fn with_search<R>(seconds: Option<u64>, threads: usize, ask: impl FnOnce(&mut Search<'_>) -> R) -> R {
+    fn with_search<R>(milliseconds: Option<u64>, threads: usize, ask: impl FnOnce(&mut Search<'_>) -> R) -> R {
         let operator = Dense::<f64>::new(3, 2, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0].into());
-        search_of(&operator, seconds, threads, ask)
+        search_of(&operator, milliseconds, threads, ask)
     }
 
     fn search_of<R>(
         operator: &dyn LinearOperator,
-        seconds: Option<u64>,
+        milliseconds: Option<u64>,
         threads: usize,
         ask: impl FnOnce(&mut Search<'_>) -> R,
     ) -> R {
@@ -618,7 +621,7 @@ mod tests {
             operator,
             options: &options,
             monitor: &Silent,
-            deadline: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            deadline: milliseconds.map(|milliseconds| Instant::now() + Duration::from_millis(milliseconds)),
             support: Support::of(operator),
             caps: Caps::new(operator, &mut ws),
             ws: &mut ws,
@@ -630,15 +633,17 @@ mod tests {
     fn direct_methods_are_taken_where_there_is_time_for_them() {
         // About a minute on two processors, whatever the deadline.
         assert!(with_search(None, 1, |search| search.is_affordable(2e12) && !search.is_affordable(2.1e12)));
-        // 1e10 multiply-adds a second and thread; small work has one thread only. The hours are so many that what passes
-        // between making the deadline and looking at it is nothing.
+        // 1e10 multiply-adds a second and thread; small work has one thread only. What passes between making the deadline and looking
+        // at it is less than half.
         for (threads, most) in [(1, 4e10), (2, 8e10)] {
-            let affordable = |work: f64| with_search(Some(4), threads, |search| search.is_affordable(work));
+            let affordable = |work: f64| with_search(Some(4000), threads, |search| search.is_affordable(work));
             assert!(affordable(most * 0.5) && !affordable(most * 1.1), "{threads} threads");
         }
         // No time is none, however little there is to do.
         assert!(with_search(Some(0), 1, |search| !search.is_affordable(1.0)));
-        assert!(with_search(Some(1), 2, |search| search.is_affordable(1e8)));
+        assert!(with_search(Some(1000), 2, |search| search.is_affordable(1e8)));
+        // 0.09 s on one processor, and less on two, which are not started for it.
+        assert!(with_search(Some(60), 2, |search| !search.is_affordable(9e8)));
         // Forming six numbers and factoring two rows takes some work.
         let work = with_search(None, 1, |search| search.gram_work());
         assert!((6.0..1000.0).contains(&work), "{work}");
@@ -686,6 +691,31 @@ mod tests {
         assert!(by_symbol >= 6, "{by_symbol}");
     }
 
+    /// So large that it cannot be formed: the symbol bounds it, unless what is known already is enough.
+    #[test]
+    fn a_deterministic_end_of_a_large_convolution_is_its_symbol() {
+        let shape = ConvShape {
+            in_channels: 1,
+            in_height: 300,
+            in_width: 280,
+            out_channels: 1,
+            kernel: [3, 3],
+            stride: [1, 1],
+            padding: [1; 4],
+            dilation: [1, 1],
+            groups: 1,
+        };
+        let conv = Conv2d::new(shape, start::gaussian(&[true; 9], 2, 4).into()).unwrap();
+        let deterministic = NormOptions { guarantee: GuaranteeRequest::Deterministic, ..NormOptions::default() };
+        let found = bracket(&conv, &deterministic);
+        assert_eq!((found.method, found.guarantee), (Method::Fourier, Guarantee::Deterministic), "{found:?}");
+        assert!(found.lower <= found.upper && found.lower > found.upper * 0.98, "{found:?}");
+        let likely = bracket(&conv, &probabilistic(1e-9));
+        assert!(found.upper >= likely.lower && found.lower <= likely.upper, "{found:?} {likely:?}");
+        let enough = bracket(&conv, &NormOptions { enough: 1e9, ..deterministic });
+        assert!(enough.method != Method::Fourier && enough.upper >= likely.lower, "{enough:?}");
+    }
+
     /// Where the direct method has no time, a deterministic end is a cap, with a lower end beside it.
     #[test]
     fn a_deterministic_end_without_time_is_a_cap() {
@@ -726,6 +756,9 @@ mod tests {
         let large = Diagonal::new((0..3000).map(|i| 1.0 / f64::from(1 + i)).collect());
         let norm = bracket(&large, &NormOptions { guarantee: GuaranteeRequest::Auto, ..NormOptions::default() });
         assert!(norm.lower <= 1.0 && norm.upper >= 1.0, "{norm:?}");
+        let dense = Recorder::new(300, 300, 3, 1.0);
+        let norm = bracket(&dense, &NormOptions::default());
+        assert_eq!((norm.method, norm.guarantee), (Method::Lanczos, Guarantee::Probabilistic), "{norm:?}");
         // Beyond the range of squares the cap stands alone.
         for scale in [1e-150, 1e150] {
             let norm = bracket(&Diagonal::new(vec![scale, 0.5 * scale]), &NormOptions::default());
