@@ -830,6 +830,32 @@ mod tests {
         assert!(farther > 2, "{farther}");
     }
 
+    /// A finer tolerance makes the same evaluations and some more, of which the best is kept.
+    #[test]
+    fn more_evaluations_certify_no_less() {
+        let mut more = 0;
+        for seed in 0..12 {
+            let net = two_layers(seed, 3);
+            let mut before = (0.0, 0);
+            for tolerance in [0.9, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3] {
+                let options = RadiusOptions { method: MethodRequest::Layerwise, tolerance, ..options() };
+                let found = radius(&net, &[0.4, -0.3, 0.5], &options);
+                assert!(
+                    found.radius >= before.0 && found.evaluations >= before.1,
+                    "seed {seed}: {before:?}, {found:?}"
+                );
+                more += usize::from(found.evaluations > before.1);
+                before = (found.radius, found.evaluations);
+            }
+        }
+        assert!(more > 30, "{more}");
+        // What is not certain at the input is not certain anywhere: 0.1 + 0.2 - 0.3 is not zero as computed.
+        let weight = Tensor::f64(vec![1, 3], vec![0.1, 0.2, -0.3]).unwrap();
+        let found = radius(&single(vec![3], linear(&[3], &weight, None).unwrap()), &[1.0; 3], &options());
+        assert_eq!((found.radius, found.termination), (0.0, RadiusTermination::Zero(ZeroRadius::Tied)), "{found:?}");
+        assert!(found.margins.is_empty() && found.evaluations > 0);
+    }
+
     #[test]
     fn progress_goes_from_the_beginning_to_the_end_and_never_back() {
         for method in [MethodRequest::Layerwise, MethodRequest::Certificate] {
