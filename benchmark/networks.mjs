@@ -79,42 +79,56 @@ export const plans = {
   },
 }
 
-/** A network of {@link plans}, and an input for it. */
-export function build(name, seed = 1) {
-  const plan = plans[name]
+/**
+ * What a plan makes of a seed: the layers, as the names and options of their constructors, and an input. A plan with
+ * `bias` has biases too.
+ */
+export function describe(plan, seed = 1) {
   const random = uniform(seed)
+  const count = (shape) => shape.reduce((a, b) => a * b)
+  const bias = (out) => (plan.bias ? { bias: tensor([out], normal(random, out, plan.bias)) } : {})
   const layers = []
   let [channels, height, width] = plan.input
   for (const step of plan.convs) {
     if (step.length === 2) {
       const [kernel, stride] = step
-      layers.push(maxPool2d({ kernel, stride }))
+      layers.push(['maxPool2d', { kernel, stride }])
       height = Math.floor((height - kernel) / stride) + 1
       width = Math.floor((width - kernel) / stride) + 1
       continue
     }
     const [out, kernel, stride, padding] = step
-    layers.push(conv2d({ weight: he(random, [out, channels, kernel, kernel]), stride, padding }), relu())
+    layers.push(
+      ['conv2d', { weight: he(random, [out, channels, kernel, kernel]), ...bias(out), stride, padding }],
+      ['relu', {}],
+    )
     height = Math.floor((height + 2 * padding - kernel) / stride) + 1
     width = Math.floor((width + 2 * padding - kernel) / stride) + 1
     channels = out
   }
-  layers.push(flatten())
-  let size = channels * height * width
+  if (plan.input.length > 1) layers.push(['flatten', {}])
+  let size = plan.input.length > 1 ? channels * height * width : count(plan.input)
   plan.dense.forEach((out, index) => {
-    layers.push(linear({ weight: he(random, [out, size]) }))
-    if (index + 1 < plan.dense.length) layers.push(relu())
+    layers.push(['linear', { weight: he(random, [out, size]), ...bias(out) }])
+    if (index + 1 < plan.dense.length) layers.push(['relu', {}])
     size = out
   })
-  const input = tensor(
-    plan.input,
-    normal(
-      random,
-      plan.input.reduce((a, b) => a * b),
-      1,
+  return { layers, input: tensor(plan.input, normal(random, count(plan.input), 1)) }
+}
+
+const constructors = { conv2d, flatten, linear, maxPool2d, relu }
+
+/** A network of {@link plans}, and an input for it. */
+export function build(name, seed = 1) {
+  const plan = plans[name]
+  const { layers, input } = describe(plan, seed)
+  return {
+    network: sequential(
+      { input: plan.input, name },
+      layers.map(([type, options]) => constructors[type](options)),
     ),
-  )
-  return { network: sequential({ input: plan.input, name }, layers), input }
+    input,
+  }
 }
 
 /** The convolutions of a plan with their input shapes, for norms one by one. */
