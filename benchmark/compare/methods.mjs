@@ -74,7 +74,9 @@ export const programOf = (id) => (id.startsWith('lipbound') ? 'node' : id.starts
 export function asked(method, network, quick) {
   if (method.dense && !network.dense) return false
   if (quick && !network.quick) return false
-  if (method.id === 'lirpa:CROWN-Optimized') return !quick && (network.dense || network.name === 'lenet, digit 8')
+  // Minutes where networks have convolutions: once is enough.
+  const slow = ['lirpa:CROWN-Optimized', 'lipbound:deterministic']
+  if (slow.includes(method.id) && !network.dense) return !quick && network.name === 'lenet, digit 8'
   // A certificate takes minutes, singular values to the end too, and Jacobians have 1,000 rows of 150,528.
   if (network.large)
     return ['lipbound:layerwise', 'papers:power', 'lipbound:global-layerwise', 'product:power'].includes(method.id)

@@ -26,7 +26,10 @@ const HOLDS = {
 export function floors(results, network) {
   const of = (kind, epsilon) => {
     const fitting = results.filter(
-      (result) => result.network === network && (epsilon === undefined || result.epsilon === epsilon),
+      (result) =>
+        result.network === network &&
+        // A ratio that is attained in a ball is attained in a larger one; a movement to its edge is not.
+        (epsilon === undefined || (kind === 'movement' ? result.epsilon === epsilon : result.epsilon <= epsilon)),
     )
     const found = fitting.filter(({ method }) => method === `attack:${kind}`).map(({ value }) => value ?? 0)
     const ours = fitting

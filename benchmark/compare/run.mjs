@@ -1,8 +1,9 @@
-// npm run compare [-- --quick | --tables]: every method on every network, each in a process of its own, one after the other; then the
-// tables of COMPARE.md. `--quick` asks less and prints the tables instead; `--tables` writes those of the last run anew.
+// npm run compare [-- --quick | --tables | --resume]: every method on every network, each in a process of its own, one after
+// the other; then the tables of COMPARE.md. `--quick` asks less and prints the tables instead, `--tables` writes those of the
+// last run anew, `--resume` goes on where a run was ended.
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -90,7 +91,8 @@ async function ask(id, network, files, epsilons, more = {}) {
   return epsilons.map((epsilon) => {
     const line = lines.find((line) => line.epsilon === epsilon)
     const result = { network: network.name, method: id, epsilon }
-    return line === undefined ? { ...result, error: error ?? 'no answer' } : { ...result, ...kept(line) }
+    if (line?.value === undefined) return { ...result, error: line?.error ?? error ?? 'no answer' }
+    return { ...result, ...kept(line) }
   })
 }
 
@@ -101,9 +103,19 @@ const attained = (result) =>
     return { network, method: `attack:${kind}`, epsilon, value: result[kind], seconds, start, peak, error }
   })
 
-const results = []
+/** What has been measured, as it comes, for a run that goes on where one was ended. */
+const partial = join(here, '.venv', 'partial.jsonl')
+const same = JSON.stringify(settings)
+const [had, ...before] =
+  process.argv.includes('--resume') && existsSync(partial) ? readFileSync(partial, 'utf8').trim().split('\n') : []
+const results = had === same ? before.map((line) => JSON.parse(line)) : []
+writeFileSync(partial, [same, ...results.map((result) => JSON.stringify(result)), ''].join('\n'))
+const known = new Set(results.map(({ network, method }) => `${network} ${method}`))
+const isNew = (network, id) => !known.has(`${network.name} ${id}`)
+
 const note = (more) => {
   results.push(...more)
+  appendFileSync(partial, more.map((result) => `${JSON.stringify(result)}\n`).join(''))
   for (const { network, method, epsilon, value, seconds, error } of more) {
     console.error(
       `${network} | ${method} | ${epsilon ?? 'everywhere'} | ${error ?? `${value} in ${seconds.join(', ')} s`}`,
@@ -113,7 +125,7 @@ const note = (more) => {
 const began = performance.now()
 for (const network of networks) {
   const files = place(network, folder)
-  const methods = local.filter((method) => asked(method, network, quick))
+  const methods = local.filter((method) => asked(method, network, quick) && isNew(network, method.id))
   for (const { id } of methods) {
     if (id.startsWith('attack:')) continue
     const more = {}
@@ -127,19 +139,20 @@ for (const network of networks) {
   if (methods.some(({ id }) => id.startsWith('attack:'))) {
     note((await ask('attack', network, files, settings.epsilons, { repeats: 0 })).flatMap(attained))
   }
-  for (const { id } of everywhere.filter((method) => asked(method, network, quick))) {
+  for (const { id } of everywhere.filter((method) => asked(method, network, quick) && isNew(network, method.id))) {
     note(await ask(id, network, files, [null]))
   }
 }
 
 const layers = placeConvolutions(folder)
 for (const { name, ...layer } of quick ? layers.slice(0, 2) : layers) {
-  for (const { id } of norms.filter((method) => askedOfLayer(method, layer))) {
+  for (const { id } of norms.filter((method) => askedOfLayer(method, layer) && isNew({ name }, method.id))) {
     const { lines, error } = await answer({ method: id, ...layer, repeats: settings.repeats })
     note([{ network: name, method: id, ...(lines[0] ? kept(lines[0]) : { error: error ?? 'no answer' }) }])
   }
 }
 rmSync(folder, { recursive: true })
+rmSync(partial)
 
 const versions = {
   lipbound: JSON.parse(readFileSync(join(here, '../../package.json'), 'utf8')).version,

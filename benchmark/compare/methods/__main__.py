@@ -115,7 +115,10 @@ def main() -> None:
     ask = question(task)
     begin = peak()
     for epsilon in task["epsilons"]:
-        emit({"epsilon": epsilon, "start": begin, **measure(lambda at=epsilon: ask(at), task["repeats"])})
+        try:
+            emit({"epsilon": epsilon, "start": begin, **measure(lambda at=epsilon: ask(at), task["repeats"])})
+        except Exception as error:  # The other radii are asked all the same; the row says what happened.
+            emit({"epsilon": epsilon, "error": f"{type(error).__name__}: {error}".split("\n")[0]})
 
 
 main()

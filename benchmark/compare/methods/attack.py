@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .network import Network
 
-STEPS = 30
+STEPS = 60
 ROUNDOFF = 2.0**-53
 
 
@@ -85,7 +85,7 @@ def attained(network: Network, epsilon: float) -> dict[str, float]:
     top = whole.Vh[0].reshape(x.shape)
     found = {"centred": 0.0, "uniform": float(whole.S[0]) - jacobian_error, "movement": 0.0}
     for direction in (top, -top, torch.randn_like(x)):
-        for length, of_norm in ((1.0, True), (1.0, False), (0.3, False)):
+        for length, of_norm in ((1.0, True), (1.0, False), (0.3, False), (0.01, False)):
             start = direction * (length * epsilon / float(direction.norm()))
             point = ascend(network, start, epsilon * (1 - 1e-9), of_norm)
             moved = float((network.layers(point) - nominal).norm().detach()) * (1 - 1e-12) - 2 * value_error

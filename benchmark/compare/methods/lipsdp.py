@@ -9,6 +9,7 @@ a linear matrix inequality in rho and lambda. Slopes [0, 1] give the global cons
 unit of one slope has no e. What the solver returns is not trusted: rho is computed anew from its lambda.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -18,6 +19,9 @@ Slopes = list[tuple[np.ndarray, np.ndarray]]
 
 # Up to this size Clarabel's interior point method is the faster solver; beyond, SCS.
 INTERIOR = 60
+
+# How near to the optimum SCS is to come; it is also taken where Clarabel gives up.
+PRECISELY = {"eps_abs": 1e-6, "eps_rel": 1e-6, "max_iters": 20000}
 
 
 @dataclass
@@ -77,10 +81,13 @@ def solve(made: Increments) -> np.ndarray:
     diagonal = cp.diag(cp.hstack([rho * np.ones(made.inputs), multipliers]))
     matrix = diagonal - scaled.T @ cp.diag(multipliers) @ scaled - made.output.T @ made.output
     problem = cp.Problem(cp.Minimize(rho), [(matrix + matrix.T) / 2 >> 0])
+    solved = False
     if size <= INTERIOR:
-        problem.solve(solver=cp.CLARABEL)
-    else:
-        problem.solve(solver=cp.SCS, eps_abs=1e-6, eps_rel=1e-6, max_iters=20000)
+        with contextlib.suppress(cp.SolverError):
+            problem.solve(solver=cp.CLARABEL)
+            solved = True
+    if not solved:
+        problem.solve(solver=cp.SCS, **PRECISELY)
     if multipliers.value is None:
         raise RuntimeError(f"the solver ended with status {problem.status}")
     return np.maximum(multipliers.value, 0)
