@@ -20,8 +20,13 @@ const PATIENCE = 540_000
 
 /** Runs Node and waits for it to end. */
 export function runNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  return runProgram(process.execPath, args, env)
+}
+
+/** Runs a program and waits for it to end. */
+export function runProgram(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, {
+    const child = spawn(program, args, {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

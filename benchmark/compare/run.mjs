@@ -170,7 +170,8 @@ const record = {
   machine: `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}`,
   versions,
   ...settings,
-  minutes: rounded((performance.now() - began) / 60000),
+  // Those of a run that went on where another was ended would be those of its end alone.
+  minutes: known.size > 0 ? undefined : rounded((performance.now() - began) / 60000),
   results,
 }
 if (quick) {

@@ -13,13 +13,19 @@ from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
 from .network import Network
 
 
+# Version 0.3 stops at an assertion where many units of a fully connected network are stable, unless parameters are stored
+# densely; and where a network has convolutions, if they are. Stored sparsely is the default.
+DENSE = {"sparse_features_alpha": False, "sparse_spec_alpha": False}
+
+
 class Movement:
     """A network that is traced once, for any number of radii."""
 
     def __init__(self, network: Network, variant: str) -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         self.network, self.variant = network, variant
-        self.model = BoundedModule(network.layers, torch.empty_like(network.input))
+        options = DENSE if network.dense else {}
+        self.model = BoundedModule(network.layers, torch.empty_like(network.input), bound_opts=options)
 
     def __call__(self, epsilon: float) -> float:
         epsilon = epsilon / self.network.deviation
