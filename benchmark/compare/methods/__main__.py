@@ -118,7 +118,7 @@ def main() -> None:
         try:
             emit({"epsilon": epsilon, "start": begin, **measure(lambda at=epsilon: ask(at), task["repeats"])})
         except Exception as error:  # The other radii are asked all the same; the row says what happened.
-            emit({"epsilon": epsilon, "error": f"{type(error).__name__}: {error}".split("\n")[0]})
+            emit({"epsilon": epsilon, "error": f"{type(error).__name__}: {error}".split("\n")[0].removesuffix(": ")})
 
 
 main()

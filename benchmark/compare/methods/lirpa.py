@@ -12,10 +12,9 @@ from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
 
 from .network import Network
 
-
-# Version 0.3 stops at an assertion where many units of a fully connected network are stable, unless parameters are stored
-# densely; and where a network has convolutions, if they are. Stored sparsely is the default.
-DENSE = {"sparse_features_alpha": False, "sparse_spec_alpha": False}
+# With parameters stored sparsely, which is the default, version 0.3 stops at an assertion where many units are stable. Where
+# there are max pools, α-CROWN stops at another one, whatever the options.
+OPTIONS = {"sparse_features_alpha": False, "sparse_spec_alpha": False}
 
 
 class Movement:
@@ -24,8 +23,7 @@ class Movement:
     def __init__(self, network: Network, variant: str) -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         self.network, self.variant = network, variant
-        options = DENSE if network.dense else {}
-        self.model = BoundedModule(network.layers, torch.empty_like(network.input), bound_opts=options)
+        self.model = BoundedModule(network.layers, torch.empty_like(network.input), bound_opts=OPTIONS)
 
     def __call__(self, epsilon: float) -> float:
         epsilon = epsilon / self.network.deviation
