@@ -691,6 +691,17 @@ mod tests {
         assert!(by_symbol >= 6, "{by_symbol}");
     }
 
+    /// A limit that is far away changes nothing.
+    #[test]
+    fn an_hour_is_as_good_as_no_limit() {
+        let operator = Recorder::new(60, 50, 1, 1.0);
+        for guarantee in [GuaranteeRequest::Auto, GuaranteeRequest::Deterministic, GuaranteeRequest::Probabilistic] {
+            let options = NormOptions { guarantee, failure_probability: 1e-20, ..NormOptions::default() };
+            let limited = NormOptions { time_limit: Some(Duration::from_secs(3600)), ..options };
+            assert_eq!(bracket(&operator, &limited), bracket(&operator, &options));
+        }
+    }
+
     /// So large that it cannot be formed: the symbol bounds it, unless what is known already is enough.
     #[test]
     fn a_deterministic_end_of_a_large_convolution_is_its_symbol() {
