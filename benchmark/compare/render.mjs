@@ -117,7 +117,7 @@ export function tables(record) {
   const layers = unique(results.filter((result) => result.epsilon === undefined).map((result) => result.network))
   const networks = unique(results.map((result) => result.network)).filter((name) => !layers.includes(name))
   const versions = Object.entries(record.versions).map(([name, version]) => `${name} ${version}`)
-  const time = record.minutes === undefined ? 'in parts' : `in ${record.minutes} minutes`
+  const time = record.minutes === undefined ? 'in parts' : `in ${Math.round(record.minutes)} minutes`
   const parts = [
     `One run on ${record.date}, ${time}: ${record.machine}. ${versions.join(', ')}.`,
     `Seconds are medians of ${record.repeats} after a warm-up, or of the first run where that took more than 2 s. MiB are the most that the process had resident, in brackets what it had when its libraries and the network were loaded. A process that ran longer than ${record.limit} s for all its epsilons was ended.`,
