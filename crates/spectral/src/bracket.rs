@@ -280,16 +280,20 @@ impl Search<'_> {
         if self.support.fits() { self.support.predicted_work(self.operator) } else { f64::INFINITY }
     }
 
+    /// Threads for so many multiply-adds.
+    fn threads_for(&self, work: f64) -> Threads {
+        if work < THREADED_WORK { Threads::serial() } else { self.ws.threads().clone() }
+    }
+
     fn is_affordable(&self, work: f64) -> bool {
         work <= MOST_WORK
             && self.deadline.is_none_or(|deadline| {
-                let threads = if work < THREADED_WORK { 1 } else { self.ws.threads().count() };
-                work / (SPEED * threads as f64) <= deadline.saturating_duration_since(Instant::now()).as_secs_f64()
+                work / (SPEED * self.threads_for(work).count() as f64) <= deadline.saturating_duration_since(Instant::now()).as_secs_f64()
             })
     }
 
     fn by_gram(&mut self) -> Result<Option<NormBracket>, Cancelled> {
-        let threads = if self.gram_work() < THREADED_WORK { Threads::serial() } else { self.ws.threads().clone() };
+        let threads = self.threads_for(self.gram_work());
         let context = Context { threads: &threads, monitor: self.monitor, deadline: self.deadline };
         let verified = gram::verified_norm(self.operator, &self.support, self.caps.abs_norm, &context, self.ws);
         let Some(verified) = unless_late(verified)?.flatten() else { return Ok(None) };
@@ -339,7 +343,7 @@ impl Search<'_> {
         if !self.is_affordable(plan.predicted_work()) {
             return Ok(());
         }
-        let threads = if plan.predicted_work() < THREADED_WORK { Threads::serial() } else { self.ws.threads().clone() };
+        let threads = self.threads_for(plan.predicted_work());
         let context = Context { threads: &threads, ..context };
         if let Some(Some(bound)) = unless_late(fourier::upper_bound(&conv, &plan, &context))?
             && bound < self.caps.cap

@@ -219,6 +219,36 @@ fn later_elements_are_compared_by_paths_through_the_earlier_ones() {
     assert!(different > 0, "{joins:?}");
 }
 
+/// What rounding may do to the coefficients of a comparison by paths stands beside its bound: where they vanish it is alone.
+#[test]
+fn roundings_of_a_comparison_are_counted() {
+    let mut ws = Workspace::new();
+    let reach = [0.25, 8.0, 0.5];
+    let flow = Flow { reach: reach.to_vec(), ..Flow::input(3, 1.0, None) };
+    let increments = Increments::of(&flow);
+    let paths = Paths::new(&increments, 0, 1.0, (1, 0), 1, &mut ws).unwrap();
+    let certain = |centre: f64| Join { member: 1, centre, unit: None };
+    let mut of = |joins: Vec<Join>, begin: usize| {
+        let uncertain = vec![Uncertain { delta: 0.5, deviation: 200.0, level: 1 }];
+        let joins = Joins { joins, uncertain, ..Joins::new(0, 0) };
+        joins.by_paths(&paths, begin, 1, 1, &flow, &mut ws)
+    };
+    let mut check = |joins: Vec<Join>, begin: usize, errors: f64| {
+        let count = (joins.len() - begin) as f64;
+        // Four roundings for each factor of a coefficient, of what the winner, the member and those of the joins can move.
+        let expected = 4.0 * (count + 1.0) * rounding::UNIT_ROUNDOFF * ((count + 2.0) * reach[1] + errors);
+        let found = of(joins, begin);
+        assert!((found / expected - 1.0).abs() < 1e-9, "{found} for {expected}");
+    };
+    for count in [0, 1, 2, 5] {
+        check((0..count).map(|_| certain(0.5)).collect(), 0, 0.0);
+    }
+    // Joins of the windows before are none of it.
+    check((0..5).map(|_| certain(0.5)).collect(), 3, 0.0);
+    // The last join takes all, so that nothing is left of an error before it but its rounding.
+    check(vec![Join { unit: Some(0), ..certain(0.5) }, certain(1.0)], 0, 100.0);
+}
+
 /// The levels of a pool's joins begin above those of the units before it.
 #[test]
 fn joins_lie_above_the_units_before_them() {

@@ -229,6 +229,9 @@ fn direct_methods_are_taken_where_there_is_time_for_them() {
     assert!(with_search(Some(1000), 2, |search| search.is_affordable(1e8)));
     // 0.09 s on one processor, and less on two, which are not started for it.
     assert!(with_search(Some(60), 2, |search| !search.is_affordable(9e8)));
+    for (work, threads) in [(0.0, 1), (0.9e9, 1), (1e9, 2), (2e12, 2)] {
+        assert_eq!(with_search(None, 2, |search| search.threads_for(work).count()), threads, "{work}");
+    }
     // Forming six numbers and factoring two rows takes some work.
     let work = with_search(None, 1, |search| search.gram_work());
     assert!((6.0..1000.0).contains(&work), "{work}");
@@ -344,6 +347,10 @@ fn brackets_say_what_they_rest_on() {
         assert_eq!((norm.termination, norm.failure_probability), (Termination::Direct, 0.0));
         assert!(norm.lower <= exact && norm.upper >= exact && norm.upper - norm.lower < 1e-9, "{norm:?} {exact}");
     }
+    // Too large for all eigenvalues at once: the vector of the lower end comes from steps.
+    let larger = Recorder::new(150, 140, 3, 1.0);
+    let norm = bracket(&larger, &NormOptions { guarantee: GuaranteeRequest::Deterministic, ..NormOptions::default() });
+    assert!(norm.method == Method::Cholesky && norm.steps > 0 && norm.steps <= 140, "{norm:?}");
     // Of one row the Frobenius norm is the norm: no cap can be improved, and none is kept that is not the least.
     let row = Diagonal::new((0..50).map(|i| if i == 3 { 2.0 } else { 0.0 }).collect());
     let norm = bracket(&row, &NormOptions::default());
