@@ -59,7 +59,8 @@ export interface BoundOptions extends NormComputation, RunOptions {
   certificate?: boolean | undefined
   /**
    * Random directions from which to climb to a large `lower`, beside the one the Jacobian at the centre says. Default: 2,
-   * and none for networks of more than five million multiply-adds. More find a larger `lower`, or waste time.
+   * and none for networks of more than five million multiply-adds, or that look linear in the ball. More find a larger
+   * `lower`, or waste time.
    */
   restarts?: number | undefined
   /**

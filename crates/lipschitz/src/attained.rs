@@ -36,6 +36,9 @@ const STEPS_TO_SHOW: [f64; 2] = [1.0, 0.1];
 const ASCENT_STEPS: usize = 8;
 const WORTH_A_STEP: f64 = 1.002;
 
+/// How far a climb may end from what the Jacobian at x0 says, relatively, for the network to look linear in the ball.
+const LINEAR: f64 = 0.01;
+
 /// How near a pair's other point is to the visited one, as a fraction of epsilon.
 const NEAR: f64 = 0.05;
 
@@ -56,6 +59,8 @@ pub(crate) struct Question<'a> {
     pub seed: u64,
     /// Random directions to climb from, beside the Jacobian's own.
     pub restarts: usize,
+    /// Whether to climb from all of these where the network looks linear, and each climb leads to the same point.
+    pub insist: bool,
     /// Whether points are wanted that show their ratio in single precision, too.
     pub witness: bool,
     /// The constant of each stage, if every slope at x0 is certain.
@@ -158,6 +163,8 @@ pub(crate) fn attained(
     if !has_quotients {
         return Ok(best);
     }
+    // What a linear network would have along `v`; zero where the Jacobian at x0 is one of several.
+    let linear = best.ratio;
     let quotients = Quotients { question, nominal, epsilon, error, monitor };
     let mut visited = Vec::new();
     // Near a smooth x0 quotients are what the Jacobian says.
@@ -178,6 +185,9 @@ pub(crate) fn attained(
             best.take(quotients.attained(&there, ws)?);
         }
         visited.push(top.x);
+        if !question.insist && (top.ratio - linear).abs() < LINEAR * linear {
+            break;
+        }
     }
     if question.kind != Kind::Centred {
         for x in visited {

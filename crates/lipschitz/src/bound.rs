@@ -334,6 +334,7 @@ fn run(
         } else {
             0
         }),
+        insist: attempts.is_some_and(|attempts| attempts.restarts.is_some()),
         witness: attempts.is_some_and(|attempts| attempts.witness),
         // At a point where every slope is certain the Jacobian is exact, and the gains bound its rounding.
         smooth_gains: last.smooth.then(|| walk.layers.iter().map(|l| l.norm.upper).collect()),

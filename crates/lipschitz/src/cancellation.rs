@@ -88,6 +88,7 @@ fn the_search_for_an_attained_ratio_asks_in_every_stage() {
         upper: f64::INFINITY,
         seed: 1,
         restarts: 0,
+        insist: false,
         witness: false,
         smooth_gains: None,
         functional: None,

@@ -46,7 +46,8 @@ pub struct GlobalOptions {
 /// How ratios are looked for that are attained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// Random directions to climb from, beside the Jacobian's own; by default a few for small networks.
+    /// Random directions to climb from, beside the Jacobian's own; by default a few for small networks, unless
+    /// these look linear in the ball.
     pub restarts: Option<usize>,
     /// Whether to return the points with the largest ratio; `lower` is then theirs, and no limit of ratios.
     pub witness: bool,

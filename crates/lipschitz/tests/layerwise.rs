@@ -1,9 +1,9 @@
 //! The layerwise bound against sampled ratios.
 
-use crate::common::{Random, nearby, network, node_by_node, ratio};
+use crate::common::{Patient, Random, nearby, network, node_by_node, ratio};
 use lipbound_lipschitz::{
-    BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node, Quiet, Tensor,
-    Unit, bound, global_bound, linear, normalize, unit,
+    Attempts, BoundOptions, BoundResult, GlobalOptions, Kind, Layer, MethodRequest, Network, NetworkBuilder, Node,
+    Quiet, Tensor, Unit, bound, global_bound, linear, normalize, unit,
 };
 use lipbound_operators::Workspace;
 use lipbound_spectral::NormOptions;
@@ -185,4 +185,43 @@ fn branches_behind_each_other_add_their_squares() {
     let result = layerwise_bound(&net);
     assert!(result.upper >= 5.0 && result.upper <= 5.0 + 1e-6, "{}", result.upper);
     assert!(result.lower > 4.99, "{}", result.lower);
+}
+
+/// Where the network is linear in the ball every climb leads to the same point: random directions are not tried, unless
+/// they are asked for.
+#[test]
+fn random_directions_are_for_networks_that_bend() {
+    let (mut bent, mut gained) = (0, 0);
+    for seed in 0..40 {
+        let mut random = Random::new(seed);
+        let layers: [(Tensor, Tensor); 2] =
+            [(6, 4), (3, 6)].map(|(rows, cols)| (random.weights(&[rows, cols]), random.weights(&[rows])));
+        let net = graph(
+            4,
+            vec![
+                (vec![0], linear(&[4], &layers[0].0, Some(&layers[0].1)).unwrap()),
+                (vec![1], (Layer::Unit(Unit::Relu.into()), vec![6])),
+                (vec![2], linear(&[6], &layers[1].0, Some(&layers[1].1)).unwrap()),
+            ],
+        );
+        let x = random.input(net.input_shape());
+        let found = |epsilon: f64, restarts: Option<usize>| {
+            let monitor = Patient::default();
+            let attempts = Attempts { restarts, witness: false };
+            let options = BoundOptions { attempts, ..options(Kind::Centred, &[epsilon], seed) };
+            let lower = bound(&net, &x, &options, &monitor, &mut Workspace::new()).unwrap()[0].lower;
+            (lower, monitor.asked())
+        };
+        let (none, some, insisted) = (found(1e-5, Some(0)), found(1e-5, None), found(1e-5, Some(2)));
+        assert_eq!(none, some, "seed {seed}");
+        if none.0 > 0.0 {
+            assert!(insisted.1 > none.1, "seed {seed}: {none:?} {insisted:?}");
+            assert!((insisted.0 / none.0 - 1.0).abs() < 0.01, "seed {seed}: {none:?} {insisted:?}");
+        }
+        let (none, some) = (found(5.0, Some(0)), found(5.0, None));
+        assert!(some.0 >= none.0, "seed {seed}");
+        bent += usize::from(some.1 > none.1);
+        gained += usize::from(some.0 > none.0 * 1.001);
+    }
+    assert!(bent > 20 && gained > 3, "{bent} {gained}");
 }

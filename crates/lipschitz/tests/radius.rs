@@ -1,16 +1,14 @@
 //! Certified radii against exact boundaries (rational arithmetic along rays), against samples of awkward networks, and where
 //! a network or a box is a special case.
 
-use std::cell::Cell;
-
 use self::exact::{Exact, ExactNetwork, Fraction, Precise, apart, is_below};
-use crate::common::{Random, distance, nearby, network, node_by_node};
+use crate::common::{Patient, Random, distance, nearby, network, node_by_node};
 use lipbound_lipschitz::{
-    Attempts, BoundMonitor, BoundOptions, BoundResult, GlobalOptions, Kind, MethodRequest, Network, Quiet, Radius,
-    RadiusOptions, RadiusTermination, Tensor, Unit, ZeroRadius, bound, certified_radius, global_bound, sweep,
+    Attempts, BoundOptions, BoundResult, GlobalOptions, Kind, MethodRequest, Network, Quiet, Radius, RadiusOptions,
+    RadiusTermination, Tensor, Unit, ZeroRadius, bound, certified_radius, global_bound, sweep,
 };
 use lipbound_operators::Workspace;
-use lipbound_spectral::{GuaranteeRequest, Monitor, NormOptions};
+use lipbound_spectral::{GuaranteeRequest, NormOptions};
 
 mod exact;
 
@@ -570,29 +568,17 @@ fn the_failure_probability_is_never_more_than_was_asked_for() {
     }
 }
 
-/// Counts how often it is asked.
-struct Patient(Cell<usize>);
-
-impl Monitor for Patient {
-    fn cancelled(&self) -> bool {
-        self.0.set(self.0.get() + 1);
-        false
-    }
-}
-
-impl BoundMonitor for Patient {}
-
 #[test]
 fn every_class_is_asked_about_between_two_looks_at_the_monitor() {
     let random = &mut Random::new(9);
     let classes = 200;
     let matrix: Vec<Vec<f64>> = (0..classes).map(|_| (0..3).map(|_| random.normal()).collect()).collect();
     let net = ExactNetwork { inputs: 3, layers: vec![Exact::Affine(matrix, vec![0.0; classes])] }.build();
-    let monitor = Patient(Cell::new(0));
+    let monitor = Patient::default();
     let options = RadiusOptions { attack_steps: Some(0), method: MethodRequest::Layerwise, ..options() };
     let found = certified_radius(&net, &vector(&[1.0, 2.0, 3.0]), &options, &monitor, &mut Workspace::new()).unwrap();
     // Each class by what is known of all, and then by itself.
-    let asked = monitor.0.get();
+    let asked = monitor.asked();
     assert!(asked > 2 * (classes - 1) * found.evaluations, "{asked} in {} evaluations", found.evaluations);
 }
 

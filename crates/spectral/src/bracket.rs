@@ -288,7 +288,8 @@ impl Search<'_> {
     fn is_affordable(&self, work: f64) -> bool {
         work <= MOST_WORK
             && self.deadline.is_none_or(|deadline| {
-                work / (SPEED * self.threads_for(work).count() as f64) <= deadline.saturating_duration_since(Instant::now()).as_secs_f64()
+                work / (SPEED * self.threads_for(work).count() as f64)
+                    <= deadline.saturating_duration_since(Instant::now()).as_secs_f64()
             })
     }
 

@@ -2,16 +2,37 @@
 
 #![allow(dead_code, reason = "not all of it is used")]
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use lipbound_lipschitz::{
-    Affine, AvgPool2d, BatchNorm2d, Bias, Conv2dOptions, Layer, MaxPool, MaxPool2dOptions, Network, NetworkBuilder,
-    Node, Tensor, Unit, Units, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d, normalize, unit,
+    Affine, AvgPool2d, BatchNorm2d, Bias, BoundMonitor, Conv2dOptions, Layer, MaxPool, MaxPool2dOptions, Network,
+    NetworkBuilder, Node, Tensor, Unit, Units, avg_pool2d, batch_norm2d, conv2d, flatten, linear, max_pool2d,
+    normalize, unit,
 };
 use lipbound_operators::{Selection, Workspace};
+use lipbound_spectral::Monitor;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+
+/// A monitor that counts how often it is asked.
+#[derive(Default)]
+pub struct Patient(Cell<usize>);
+
+impl Patient {
+    pub fn asked(&self) -> usize {
+        self.0.get()
+    }
+}
+
+impl Monitor for Patient {
+    fn cancelled(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        false
+    }
+}
+
+impl BoundMonitor for Patient {}
 
 pub struct Random(pub ChaCha8Rng);
 
