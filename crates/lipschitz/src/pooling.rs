@@ -232,15 +232,15 @@ impl Joins {
         row[winner] += run;
         // Each coefficient is a product of at most as many centres and complements as there are joins; all have
         // magnitudes of at most one, so their own rounding is relative to that.
-        let joins = self.joins.len() - begin;
-        let loose = rounding::gamma(4 * (joins + 1));
+        let roundings = 4 * (self.joins.len() - begin + 1);
+        let loose = rounding::gamma(roundings);
         let spread = self.joins[begin..]
             .iter()
             .map(|join| join.member as usize)
             .chain([winner, member])
             .map(|j| input.reach[j])
             .fold(0.0, rounding::add_up);
-        let bound = paths.functional(row, None, 4 * (joins + 1), ws);
+        let bound = paths.functional(row, None, roundings, ws);
         [from_window, rounding::mul_up(loose, rounding::add_up(spread, largest_errors))]
             .into_iter()
             .fold(bound, rounding::add_up)
