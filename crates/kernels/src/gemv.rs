@@ -337,17 +337,6 @@ fn finish<W: Stored, const FUSED: bool>(mut sums: [f64; LANES], a: &[W], x: &[f6
     sums[0]
 }
 
-/// What is left of a group of rows after its whole lines.
-#[inline(always)]
-fn add_rest<W: Stored, const FUSED: bool>(a: &[W], stride: usize, y: &[f64], sums: &mut [f64]) {
-    for (j, sum) in sums.iter_mut().enumerate() {
-        for (i, y) in y.iter().enumerate() {
-            let a = a[i * stride + j].widen();
-            *sum = if FUSED { a.mul_add(*y, *sum) } else { a * y + *sum };
-        }
-    }
-}
-
 macro_rules! dispatch {
     ($w:ty, $wide:ident, $narrow:ident) => {
         impl sealed::Kernels for $w {

@@ -1,7 +1,17 @@
 //! The kernels with AVX2 and with AVX-512, from one text.
 
-use super::{GROUP, LANES};
+use super::{GROUP, LANES, Stored};
 use std::arch::x86_64::*;
+
+/// What is left of a group of rows after its whole lines.
+#[inline(always)]
+fn add_rest<W: Stored>(a: &[W], stride: usize, y: &[f64], sums: &mut [f64]) {
+    for (j, sum) in sums.iter_mut().enumerate() {
+        for (i, y) in y.iter().enumerate() {
+            *sum = a[i * stride + j].widen().mul_add(*y, *sum);
+        }
+    }
+}
 
 /// Defines `dots` and `add_rows` for a stored type and a vector type. `$load` widens one vector of stored numbers.
 macro_rules! kernels {
@@ -115,7 +125,7 @@ macro_rules! kernels {
                     }
                     at += LANES;
                 }
-                crate::gemv::add_rest::<$w, true>(&a[whole..], stride, y, &mut sums[whole..]);
+                add_rest::<$w>(&a[whole..], stride, y, &mut sums[whole..]);
             }
         }
     };

@@ -31,6 +31,7 @@ pub(super) const fn planar_lanes<T: Element>(isa: Isa) -> usize {
 }
 
 /// Most vectors of pixels of a planar tile.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "only vector kernels have channels"))]
 const fn planar_vectors(isa: Isa, channels: usize) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]

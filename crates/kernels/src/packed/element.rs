@@ -82,6 +82,7 @@ pub(super) struct Segment {
 }
 
 /// What a micro-kernel needs: for each pixel of the tile, add up `weights * input` over all segments.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the portable kernel needs less"))]
 pub(super) struct TileSum<T> {
     /// The packed input under the tile's first pixel. Pixels of a row are `BLOCK` elements apart, or one in planar tiles.
     pub x: *const T,
