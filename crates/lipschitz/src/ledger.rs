@@ -175,7 +175,8 @@ impl Ledger<'_> {
         // Outward rounding may have left the interval of all slopes there are, and a unit that stays exactly at its kink
         // stays on both of its pieces, which leaves no slope between them.
         let all = unit.global_slopes();
-        let (low, high) = (found.low.min(found.high), found.high.max(found.low));
+        let (low, high) = if found.low > found.high { (found.high, found.low) } else { (found.low, found.high) };
+        // An end that is no number becomes that of all slopes.
         let found = Slope { low: low.max(all.low), high: high.min(all.high) };
         match self {
             Self::Closed => Ok(found),

@@ -117,7 +117,13 @@ impl Slope {
     /// The largest magnitude: the unit's Lipschitz constant over the range.
     #[must_use]
     pub fn magnitude(self) -> f64 {
-        self.low.abs().max(self.high.abs())
+        // `f64::max` would pass over an end that is no number.
+        if self.is_known() { self.low.abs().max(self.high.abs()) } else { f64::INFINITY }
+    }
+
+    /// Whether both ends are numbers.
+    fn is_known(self) -> bool {
+        !self.low.is_nan() && !self.high.is_nan()
     }
 
     /// Whether the unit is affine over the range.
@@ -198,11 +204,11 @@ impl Unit {
     /// stays negative, else `[0, 1]`. Leaky ReLU is `slope y + (1 - slope) relu(y)`; for a clip see `clip_slopes`.
     #[must_use]
     pub fn slopes(self, y: PreActivation, kind: Kind) -> Slope {
-        match self {
+        let found = match self {
             Self::Relu => relu_slopes(y, kind),
             Self::Clip { low, high } => clip_slopes(low, high, y, kind),
             Self::LeakyRelu { slope } => {
-                let relu = relu_slopes(y, kind);
+                let relu = Self::Relu.slopes(y, kind);
                 let at = |s: f64| {
                     // Exact where the unit is affine.
                     if s == 1.0 {
@@ -220,7 +226,9 @@ impl Unit {
                 let (a, b) = (at(relu.low), at(relu.high));
                 Slope { low: a.0.min(b.0), high: a.1.max(b.1) }
             }
-        }
+        };
+        // Quotients of infinities are no numbers, and say nothing: whoever takes the least of ends would pass over them.
+        if found.is_known() { found } else { self.global_slopes() }
     }
 
     /// The interval of slopes when nothing is known of the pre-activation.
@@ -255,17 +263,13 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
             } else {
                 0.0
             };
+            let reach = add_up(high, deviation);
             let upper = if high >= 0.0 {
                 1.0
+            } else if reach <= 0.0 {
+                0.0
             } else {
-                let reach = add_up(high, deviation);
-                if reach <= 0.0 {
-                    0.0
-                } else if reach <= deviation {
-                    div_up(reach, deviation).clamp(0.0, 1.0)
-                } else {
-                    1.0
-                }
+                div_up(reach, deviation).clamp(0.0, 1.0)
             };
             Slope { low: lower, high: upper }
         }

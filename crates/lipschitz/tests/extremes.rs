@@ -2,7 +2,8 @@
 
 use lipbound_lipschitz::{
     BatchNorm2d, BoundOptions, GlobalOptions, Kind, Layer, MaxPool2dOptions, MethodRequest, ModelError, Network,
-    NetworkBuilder, Node, Quiet, Tensor, Unit, batch_norm2d, bound, global_bound, linear, max_pool2d, normalize, unit,
+    NetworkBuilder, Node, Quiet, RadiusOptions, Tensor, Unit, batch_norm2d, bound, certified_radius, global_bound,
+    linear, max_pool2d, normalize, unit,
 };
 use lipbound_operators::Workspace;
 use lipbound_spectral::{GuaranteeRequest, NormOptions};
@@ -422,5 +423,59 @@ fn a_ratio_of_denormal_numbers_is_not_attained() {
                 assert!(result.upper >= truth * (1.0 - 1e-12));
             }
         }
+    }
+}
+
+fn affine(rows: usize, cols: usize, data: &'static [f64], bias: &'static [f64]) -> Make {
+    Box::new(move |input| linear(input, &tensor(&[rows, cols], data), Some(&tensor(&[rows], bias))))
+}
+
+#[test]
+fn balls_of_almost_any_size_move_units_that_were_off() {
+    for slope in [0.0, 0.01, -0.5] {
+        let net = chain(&[1], vec![affine(1, 1, &[2.0], &[-1.0]), leaky(slope)]);
+        for method in METHODS {
+            for kind in [Kind::Centred, Kind::Uniform] {
+                for epsilon in [1e10, 1e300, 1e307, 8e307, 1e308, 1.7e308] {
+                    let options = options(kind, epsilon, method);
+                    let found =
+                        &bound(&net, &tensor(&[1], &[0.0]), &options, &Quiet, &mut Workspace::new()).unwrap()[0];
+                    // From zero to far away on the right the output grows as the input does, twice as far.
+                    assert!(found.upper >= 1.99, "{slope} {method:?} {kind:?} {epsilon:e}: {}", found.upper);
+                }
+            }
+        }
+    }
+}
+
+/// The product of the layers' constants leaves the range of numbers, and nothing is rounded on the way. A unit that was off is
+/// on from one on; the class changes at 1.25.
+#[test]
+fn a_movement_that_overflows_is_any_movement() {
+    const LARGE: f64 = 8_589_934_592.0;
+    let mut layers: Vec<Make> = Vec::new();
+    for k in 0..36 {
+        let scales: &'static [f64] =
+            if k % 2 == 0 { &[LARGE, 0.0, 0.0, 1.0 / LARGE] } else { &[1.0 / LARGE, 0.0, 0.0, LARGE] };
+        layers.extend([dense(2, 2, scales), leaky(0.5)]);
+    }
+    layers.extend([affine(1, 2, &[1.0, 0.0], &[-1.0]), relu(), affine(2, 1, &[0.0, 4.0], &[1.0, 0.0])]);
+    let net = chain(&[2], layers);
+    let x0 = tensor(&[2], &[0.0, 0.0]);
+    for method in METHODS {
+        let found = &bound(&net, &x0, &options(Kind::Centred, 2.0, method), &Quiet, &mut Workspace::new()).unwrap()[0];
+        // From zero to (2, 0) the second logit moves by 4.
+        assert!(found.upper >= 2.0 && found.upper >= found.lower, "{method:?}: {}", found.upper);
+        let options = RadiusOptions {
+            label: None,
+            input_box: None,
+            maximum: Some(5.0),
+            tolerance: 0.02,
+            method,
+            norm: NormOptions::default(),
+            attack_steps: Some(0),
+        };
+        let found = certified_radius(&net, &x0, &options, &Quiet, &mut Workspace::new()).unwrap();
+        assert!(found.radius <= 1.25, "{method:?}: {}", found.radius);
     }
 }

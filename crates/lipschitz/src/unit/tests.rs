@@ -148,6 +148,42 @@ fn infinite_deviation_is_global() {
     }
 }
 
+/// Of a value that is known, however far it may move: what holds for a wide range holds for a wider one, up to none at all.
+#[test]
+fn no_end_comes_nearer_in_a_wider_range() {
+    let mut units = vec![Unit::Relu];
+    units.extend([-3.0, -0.5, 0.0, 0.01, 1.0, 1.5].map(|slope| Unit::LeakyRelu { slope }));
+    units.extend(clips().map(|(low, high)| Unit::Clip { low, high }));
+    let values = [0.0, 5e-324, 1e-300, 0.3, 1.0, 7.0, 1e20, 1e300, f64::MAX];
+    let deviations = [0.3, 1.0, 10.0, 1e10, 1e300, 1e308, f64::MAX, f64::INFINITY];
+    for unit in units {
+        let all = unit.global_slopes();
+        for y0 in values.into_iter().flat_map(|v| [-v, v]) {
+            for kind in [Kind::Centred, Kind::Uniform, Kind::Global] {
+                let ends = deviations.map(|deviation| unit.slopes(at(y0, deviation), kind));
+                for (wide, wider) in ends.iter().zip(&ends[1..]) {
+                    let holds = wider.low <= wide.low + 1e-15 && wider.high >= wide.high - 1e-15;
+                    assert!(holds, "{unit:?} {y0} {kind:?}: {ends:?}");
+                }
+                // A clip has two kinks, of which the far one keeps secants from the value flat.
+                if kind != Kind::Centred || !matches!(unit, Unit::Clip { .. }) {
+                    let last = ends[ends.len() - 1];
+                    let holds = last.low <= all.low + 1e-15 && last.high >= all.high - 1e-15;
+                    assert!(holds, "{unit:?} {y0} {kind:?}: {last:?} of {all:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slope_that_is_no_number_has_no_least_magnitude() {
+    for (low, high) in [(0.0, f64::NAN), (f64::NAN, 0.0), (f64::NAN, f64::NAN)] {
+        assert_eq!(Slope { low, high }.magnitude(), f64::INFINITY);
+    }
+    assert_eq!(Slope { low: -2.0, high: 1.0 }.magnitude(), 2.0);
+}
+
 const LEAKY: Unit = Unit::LeakyRelu { slope: -3.0 };
 const CLIP: Unit = Unit::Clip { low: 0.25, high: 2.0 };
 

@@ -143,6 +143,37 @@ fn starts_share_the_steps() {
     }
 }
 
+/// The probability of several starts is that of all of them being unlucky: any one may be the lucky one, whose upper end holds.
+#[test]
+fn the_upper_end_of_several_starts_is_the_largest() {
+    let operator = Recorder::new(120, 100, 1, 1.0);
+    let (count, p, phi) = (100, 1e-25, lanczos::step_rounding(&operator, operator.abs_norm()));
+    let mut largest = [0; 3];
+    for seed in 0..30 {
+        // Nothing converges in so few steps, so that each start makes as many.
+        let options = NormOptions { max_steps: 75, tolerance: 1e-9, seed, ..probabilistic(p) };
+        let norm = bracket(&operator, &options);
+        assert_eq!((norm.steps, norm.termination), (75, Termination::StepLimit));
+        let cap = search_of(&operator, None, 1, |search| search.caps.cap);
+        let limits = Limits { tolerance: 1e-9, enough: 0.0, max_steps: 25, deadline: None };
+        let uppers: Vec<f64> = (0..3)
+            .map(|k| {
+                let overlap = start::unlucky_overlap(count, p.powf(1.0 / 3.0));
+                let vector = start::gaussian(&[true; 100], seed, k);
+                let mut ws = Workspace::new();
+                lanczos::run(&operator, vector, overlap, phi, (0.0, cap), &limits, 0, &Silent, &mut ws).unwrap().upper
+            })
+            .collect();
+        // A run that knows the lower end of those before takes it into account, which makes little difference.
+        let near = |upper: f64| (norm.upper / upper - 1.0).abs() < 1e-4;
+        let most = uppers.iter().copied().fold(0.0, f64::max);
+        assert!(near(most), "seed {seed}: {norm:?} of {uppers:?}");
+        let which = uppers.iter().position(|&upper| upper == most).unwrap();
+        largest[which] += usize::from(uppers.iter().filter(|&&upper| near(upper)).count() == 1);
+    }
+    assert!(largest.iter().all(|&n| n > 3), "{largest:?}");
+}
+
 #[test]
 fn roots_of_counts_are_exact_or_one_step_away() {
     for count in (0..3000).chain([1 << 40, (1 << 40) + 1, 999_999_999_999]) {
