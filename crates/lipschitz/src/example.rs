@@ -6,7 +6,7 @@ use lipbound_operators::{Dense, LinearOperator, Workspace};
 use lipbound_spectral::{NormBracket, NormOptions};
 
 use crate::{
-    Layer, Network, NetworkBuilder, Node, Quiet, UnitCounts,
+    Affine, Bias, Layer, Network, NetworkBuilder, Node, Quiet, UnitCounts,
     flow::Flow,
     increments::{Change, Increments, Step, Uncertain},
     layerwise::Ball,
@@ -163,4 +163,10 @@ pub(crate) fn chain(inputs: usize, layers: Vec<Layer>, widths: &[usize]) -> Netw
         builder.push(node).unwrap();
     }
     builder.build().unwrap()
+}
+
+/// An affine map each of whose constants may be off by its error.
+pub(crate) fn doubtful(map: &[Vec<f64>], bias: &[f64], errors: &[f64]) -> Affine {
+    let operator = Arc::new(Dense::<f64>::new(map.len(), map[0].len(), map.concat().into()));
+    Affine { operator, bias: Some(Bias { values: bias.into(), errors: Some(errors.into()) }) }
 }

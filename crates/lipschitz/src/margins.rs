@@ -242,7 +242,12 @@ mod tests {
     use lipbound_spectral::GuaranteeRequest;
 
     use super::*;
-    use crate::{Layer, ModelError, NetworkBuilder, Node, Quiet, Tensor, Unit, bound::nominal_at, linear, unit};
+    use crate::{
+        Layer, ModelError, NetworkBuilder, Node, Quiet, Tensor, Unit,
+        bound::nominal_at,
+        example::{chain, doubtful},
+        linear, unit,
+    };
 
     fn network() -> Network {
         let mut builder = NetworkBuilder::new(vec![4]).unwrap();
@@ -276,10 +281,30 @@ mod tests {
                 };
                 let by_functional: f64 = rivals.functional(k).iter().zip(&output).map(|(c, y)| c * y).sum();
                 assert_eq!((rivals.margin(k, &output), by_functional), (margin, margin));
-                assert!(rivals.margin_down(k, &output, 0.25) <= margin - 0.25);
-                assert!(rivals.margin_down(k, &output, 0.25) >= margin - 0.25 * 1.5);
+                // The worst error of this norm is along the functional: a difference of two outputs has the norm sqrt 2.
+                let lost = if outputs == 1 { 0.25 } else { 0.25 * 2.0_f64.sqrt() };
+                let down = rivals.margin_down(k, &output, 0.25);
+                assert!(down <= margin - lost, "{outputs} {label} {k}: {down}");
+                assert!(down >= margin - lost * (1.0 + 1e-12), "{outputs} {label} {k}: {down}");
             }
         }
+    }
+
+    /// The label's output moves with the input, its rival's is a constant: each may be off by the error of its bias.
+    #[test]
+    fn a_margin_loses_the_errors_of_outputs_that_stand_still_too() {
+        let map = doubtful(&[vec![1.0, 0.0], vec![0.0, 0.0]], &[2.0, 1.0], &[0.125, 0.25]);
+        let (network, ws) = (chain(2, vec![Layer::Affine(map)], &[2]), &mut Workspace::new());
+        let nominal = nominal_at(&network, &[1.0, 5.0], &Quiet, ws).unwrap();
+        let (rivals, norm) = (Rivals::new(2, 0), NormOptions::default());
+        let method = MethodRequest::Layerwise;
+        let evaluator =
+            Evaluator { network: &network, nominal: &nominal, extents: None, rivals: &rivals, method, norm, most: 1 };
+        let evaluation = evaluator.evaluate(0.5, 0, &mut Memory::new(&network), &Quiet, ws).unwrap();
+        let margin = evaluation.margins[0].margin;
+        // 1 + 2 - 1 as computed, and it may be 1 + 1.875 - 1.25; of the errors no more than their norms is known.
+        assert!(margin <= 1.625, "{margin}");
+        assert!(margin >= 2.0 - 2.0_f64.sqrt() * 0.375 - 1e-12, "{margin}");
     }
 
     #[test]
