@@ -67,3 +67,60 @@ pub(crate) fn concat(stage: &Stage, flows: &[Flow]) -> Step {
     let change = Change::Concat { lengths: branches.iter().map(|f| f.moves.len()).collect() };
     Step { norm: NormBracket::known(1.0, 1.0), units, output, change, uncertain: Vec::new(), levels: 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, Layer, Network, NetworkBuilder, Node, Unit, Units, nominal::Nominal, trace::Trace};
+
+    /// Two branches of two elements that meet in a layer.
+    fn network(layer: Layer, width: usize) -> Network {
+        let mut builder = NetworkBuilder::new(vec![2]).unwrap();
+        let mut push = |name: &str, layer: Layer, inputs: Vec<usize>, width: usize| {
+            let node =
+                Node { name: name.into(), kind: "test".into(), layer, inputs, shape: vec![width], parameters: 0 };
+            builder.push(node).unwrap();
+        };
+        push("a", Layer::Unit(Units::Same(Unit::Relu)), vec![0], 2);
+        push("b", Layer::Unit(Units::Same(Unit::LeakyRelu { slope: 0.5 })), vec![0], 2);
+        push("both", layer, vec![1, 2], width);
+        builder.build().unwrap()
+    }
+
+    /// The input, and behind it branches with these errors.
+    fn flows(errors: [(f64, f64); 2]) -> Vec<Flow> {
+        let input = Flow::input(2, 0.5, None);
+        let branch = |(error, still_error)| Flow { error, still_error, ..input.clone() };
+        vec![input.clone(), branch(errors[0]), branch(errors[1])]
+    }
+
+    fn near(found: f64, exact: f64) {
+        assert!(found >= exact && found <= exact * (1.0 + 1e-12), "{found} for {exact}");
+    }
+
+    #[test]
+    fn a_sum_has_the_errors_of_all_branches_and_its_own() {
+        let network = network(Layer::Add, 2);
+        let stage = &network.plan().stages[2];
+        // Each digit is an error of its own, so that none can stand in for another. The sum's own has the norm 10000.
+        let flows = flows([(1.0, 10.0), (100.0, 1000.0)]);
+        let trace = Trace { values: Vec::new(), pre: Vec::new() };
+        let nominal = Nominal { trace, local: vec![Vec::new(), Vec::new(), vec![6000.0, -8000.0]] };
+        let ball = |nominal| Ball { nominal, extents: None, kind: Kind::Centred, epsilon: 0.5, refine: false };
+        let output = ball(Some(&nominal)).add(2, stage, &flows).output;
+        // What stands still in one branch may move in the other; what stands still in the sum does so in both.
+        near(output.error, 11111.0);
+        near(output.still_error, 11010.0);
+        let output = ball(None).add(2, stage, &flows).output;
+        near(output.error, 1111.0);
+        near(output.still_error, 1010.0);
+    }
+
+    #[test]
+    fn squares_of_errors_of_branches_behind_each_other_add_up() {
+        let network = network(Layer::Concat, 4);
+        let output = concat(&network.plan().stages[2], &flows([(3.0, 5.0), (4.0, 12.0)])).output;
+        near(output.error, 5.0);
+        near(output.still_error, 13.0);
+    }
+}
