@@ -65,3 +65,14 @@ impl Flow {
 pub(crate) fn stretched((lower, upper): (f64, f64), norm_lower: f64, norm_upper: f64) -> (f64, f64) {
     (rounding::mul_down(lower, norm_lower).max(0.0), rounding::mul_up(upper, norm_upper))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_has_the_error_of_those_that_move_as_it_does() {
+        let flow = Flow { error: 3.0, still_error: 7.0, ..Flow::input(2, 1.0, Some(&[0.5, 0.0])) };
+        assert_eq!([flow.element_error(0), flow.element_error(1)], [3.0, 7.0]);
+    }
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Kind, Layer, Network, Quiet, Tensor,
     bound::nominal_at,
-    example::{Matrix, Walked, chain, walk},
+    example::{Matrix, Walked, chain, doubtful, walk},
     linear,
 };
 
@@ -300,5 +300,16 @@ fn without_a_nominal_input_nothing_is_certain() {
     assert_eq!(walked.units[0].unstable, 2);
     for unit in &walked.increments.units {
         assert!(unit.delta >= 0.5 && unit.delta < 0.5 + 1e-15 && unit.level == 1, "{unit:?}");
+    }
+}
+
+/// The first element is computed to be 1 and does not move, but may be 0.75 as well: then the second, which is 0.875, wins.
+#[test]
+fn an_element_that_stands_still_may_be_off_by_its_error() {
+    for (error, moves) in [(0.0625, false), (0.25, true)] {
+        let map = doubtful(&[vec![0.0], vec![1.0]], &[1.0, 0.875], &[error, 0.0]);
+        let layers = vec![Layer::Affine(map), Layer::MaxPool(pool(2, &[&[0, 1]]))];
+        let walked = around(&chain(1, layers, &[2, 1]), &[0.0], 0.03125, None, false);
+        assert_eq!(walked.flows[2].moves, [moves], "{error}");
     }
 }
