@@ -133,3 +133,21 @@ pub(crate) fn map_with_error(
     poll(monitor)?;
     Ok((y, y_error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Quiet, example::doubtful};
+
+    #[test]
+    fn errors_of_biases_travel_through_the_maps_behind_them() {
+        let maps = [
+            doubtful(&[vec![1.0, -2.0], vec![0.5, 0.0]], &[1.0, 3.0], &[0.5, 0.25]),
+            doubtful(&[vec![3.0, -4.0]], &[10.0], &[2.0]),
+        ];
+        let (y, error) = affine_with_error(&maps, &[2.0, 1.0], &Quiet, &mut Workspace::new()).unwrap();
+        assert_eq!(y, [-3.0]);
+        // The biases [1.5, 2.75] and [12] give 1.5: the errors are 3 * 0.5 + 4 * 0.25 + 2.
+        assert!(error[0] >= 4.5 && error[0] <= 4.5 + 1e-12, "{error:?}");
+    }
+}
