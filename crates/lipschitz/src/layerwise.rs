@@ -375,3 +375,6 @@ fn deviation(radius: f64, row_norm: f64) -> f64 {
         deviation.max(f64::MIN_POSITIVE)
     }
 }
+
+#[cfg(test)]
+mod tests;
