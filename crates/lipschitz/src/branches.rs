@@ -71,7 +71,9 @@ pub(crate) fn concat(stage: &Stage, flows: &[Flow]) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Layer, Network, NetworkBuilder, Node, Unit, Units, nominal::Nominal, trace::Trace};
+    use crate::{
+        Kind, Layer, Network, NetworkBuilder, Node, Unit, Units, example::near, nominal::Nominal, trace::Trace,
+    };
 
     /// Two branches of two elements that meet in a layer.
     fn network(layer: Layer, width: usize) -> Network {
@@ -92,10 +94,6 @@ mod tests {
         let input = Flow::input(2, 0.5, None);
         let branch = |(error, still_error)| Flow { error, still_error, ..input.clone() };
         vec![input.clone(), branch(errors[0]), branch(errors[1])]
-    }
-
-    fn near(found: f64, exact: f64) {
-        assert!(found >= exact && found <= exact * (1.0 + 1e-12), "{found} for {exact}");
     }
 
     #[test]

@@ -170,3 +170,8 @@ pub(crate) fn doubtful(map: &[Vec<f64>], bias: &[f64], errors: &[f64]) -> Affine
     let operator = Arc::new(Dense::<f64>::new(map.len(), map[0].len(), map.concat().into()));
     Affine { operator, bias: Some(Bias { values: bias.into(), errors: Some(errors.into()) }) }
 }
+
+/// That a number rounded up is not below the exact one, and hardly above it.
+pub(crate) fn near(found: f64, exact: f64) {
+    assert!(found >= exact && found <= exact * (1.0 + 1e-12), "{found:e} for {exact:e}");
+}

@@ -255,7 +255,7 @@ fn relu_slopes(y: PreActivation, kind: Kind) -> Slope {
             high: if add_up(high, deviation) <= 0.0 { 0.0 } else { 1.0 },
         },
         Kind::Centred => {
-            // NaN takes the loose branch in both.
+            // What is no number takes the loose branch, or leaves an end that is none.
             let lower = if low >= 0.0 && low >= deviation {
                 1.0
             } else if low >= 0.0 && deviation >= 0.0 {

@@ -393,36 +393,37 @@ fn a_bound_below_what_is_attained_is_always_refused() {
 #[test]
 fn a_unit_behind_an_infinite_radius_may_have_any_slope() {
     for slope in [0.0, 0.01, -0.5] {
+        let weight = |w: f64| Tensor::f64(vec![1, 1], vec![w]).unwrap();
+        let bias = Tensor::f64(vec![1], vec![-25.0]).unwrap();
+        let layers = [
+            linear(&[1], &weight(1.0), None).unwrap().0,
+            Layer::Unit(Unit::Relu.into()),
+            linear(&[1], &weight(10.0), Some(&bias)).unwrap().0,
+            Layer::Unit(Unit::LeakyRelu { slope }.into()),
+        ];
+        let mut builder = NetworkBuilder::new(vec![1]).unwrap();
+        for (k, layer) in layers.into_iter().enumerate() {
+            let (name, inputs) = (format!("n{k}"), vec![builder.last()]);
+            let node = Node { name, kind: "test".into(), layer, inputs, shape: vec![1], parameters: 0 };
+            builder.push(node).unwrap();
+        }
+        let net = builder.build().unwrap();
+        // At 2 the last unit is off, and on from 2.5: from 2 to 3 the output moves by 5.
+        let x0 = Tensor::f64(vec![1], vec![2.0]).unwrap();
+        let options = BoundOptions {
+            epsilons: vec![1.0],
+            kind: Kind::Centred,
+            method: MethodRequest::Layerwise,
+            norm: seeded(1),
+            ..BoundOptions::default()
+        };
+        let (_, honest) =
+            bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap().remove(0);
+        let off = Slope { low: slope, high: slope };
+        let constant = 10.0 * slope.abs() * 1.001;
         for radius in [f64::INFINITY, f64::MAX, 1e308, 1e300] {
-            let weight = |w: f64| Tensor::f64(vec![1, 1], vec![w]).unwrap();
-            let bias = Tensor::f64(vec![1], vec![-25.0]).unwrap();
-            let layers = [
-                linear(&[1], &weight(1.0), None).unwrap().0,
-                Layer::Unit(Unit::Relu.into()),
-                linear(&[1], &weight(10.0), Some(&bias)).unwrap().0,
-                Layer::Unit(Unit::LeakyRelu { slope }.into()),
-            ];
-            let mut builder = NetworkBuilder::new(vec![1]).unwrap();
-            for (k, layer) in layers.into_iter().enumerate() {
-                let (name, inputs) = (format!("n{k}"), vec![builder.last()]);
-                let node = Node { name, kind: "test".into(), layer, inputs, shape: vec![1], parameters: 0 };
-                builder.push(node).unwrap();
-            }
-            let net = builder.build().unwrap();
-            // At 2 the last unit is off, and on from 2.5: from 2 to 3 the output moves by 5.
-            let x0 = Tensor::f64(vec![1], vec![2.0]).unwrap();
-            let options = BoundOptions {
-                epsilons: vec![1.0],
-                kind: Kind::Centred,
-                method: MethodRequest::Layerwise,
-                norm: seeded(1),
-                ..BoundOptions::default()
-            };
-            let (_, mut forged) =
-                bound_with_certificates(&net, &x0, &options, &[], &Quiet, &mut Workspace::new()).unwrap().remove(0);
+            let mut forged = honest.clone();
             forged.stages[0].radius = radius;
-            let off = Slope { low: slope, high: slope };
-            let constant = 10.0 * slope.abs() * 1.001;
             let last = &mut forged.stages[1];
             (last.slopes[0], last.norm, last.gain, last.radius) = (off, Some(constant), constant, f64::INFINITY);
             forged.upper = constant;

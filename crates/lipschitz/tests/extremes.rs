@@ -31,6 +31,10 @@ fn dense(rows: usize, cols: usize, data: &'static [f64]) -> Make {
     Box::new(move |input| linear(input, &tensor(&[rows, cols], data), None))
 }
 
+fn affine(rows: usize, cols: usize, data: &'static [f64], bias: &'static [f64]) -> Make {
+    Box::new(move |input| linear(input, &tensor(&[rows, cols], data), Some(&tensor(&[rows], bias))))
+}
+
 fn relu() -> Make {
     Box::new(|input| unit(input, Unit::Relu))
 }
@@ -424,10 +428,6 @@ fn a_ratio_of_denormal_numbers_is_not_attained() {
             }
         }
     }
-}
-
-fn affine(rows: usize, cols: usize, data: &'static [f64], bias: &'static [f64]) -> Make {
-    Box::new(move |input| linear(input, &tensor(&[rows, cols], data), Some(&tensor(&[rows], bias))))
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Layer, Network, Quiet, Unit,
     bound::nominal_at,
-    example::{Walked, chain, doubtful, walk},
+    example::{Walked, chain, doubtful, near, walk},
 };
 
 fn unit(unit: Unit) -> Layer {
@@ -15,10 +15,6 @@ fn nominal(network: &Network, x: &[f64]) -> Nominal {
 
 fn around(network: &Network, nominal: &Nominal, epsilon: f64) -> Walked {
     walk(network, &Ball { nominal: Some(nominal), extents: None, kind: Kind::Centred, epsilon, refine: false })
-}
-
-fn near(found: f64, exact: f64) {
-    assert!(found >= exact && found <= exact * (1.0 + 1e-12), "{found:e} for {exact:e}");
 }
 
 /// Computed as -1.5, a pre-activation is anywhere between -2.5 and -0.5. The ball moves it by 0.25, which leaves it below
